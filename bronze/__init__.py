@@ -1,0 +1,1 @@
+"""Raw archive objects into Delta, exactly as published, with their provenance."""

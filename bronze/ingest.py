@@ -1,0 +1,246 @@
+"""The task `ingest_archive`: new and republished files of the archive -> bronze.
+
+Rows are committed first and the ledger last, both by replacing what belongs to the same files:
+a run that was killed in between does those files again and counts nothing twice.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from bronze.archive import ListedFile, list_folder
+from bronze.contracts import ARCHIVE_FILES, KLINES, REJECTED_LINES
+from bronze.loading import file_facts, klines_of, rejected_lines_of
+from bronze.plan import Hole, LedgerEntry, holes, needs_reading, wanted_files
+from bronze.universe import Universe, historical_usdt_universe, named_universe
+from lakehouse.errors import ArchiveError
+from lakehouse.settings import Settings
+from lakehouse.tasks import TaskContext, TaskOutcome
+
+log = logging.getLogger(__name__)
+
+# Files to a commit: few enough to keep the work of a killed run, many enough for large tables.
+_BATCH_FILES = 10_000
+_NAMED_FILES = 10
+
+_ARROW_TYPES = {
+    "STRING": pa.string(),
+    "BIGINT": pa.int64(),
+    "BOOLEAN": pa.bool_(),
+    "TIMESTAMP": pa.timestamp("us", "UTC"),
+}
+
+LedgerRow = dict[str, Any]
+
+_LEDGER = pa.schema([(column.name, _ARROW_TYPES[column.type]) for column in ARCHIVE_FILES.columns])
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What the archive holds of the run's market, interval, months and universe."""
+
+    files: tuple[ListedFile, ...]
+    holes: tuple[Hole, ...]
+    unexpected: tuple[str, ...]
+    universe: Universe
+
+
+def run_ingest_archive(context: TaskContext) -> TaskOutcome:
+    """Bring bronze up to the archive.
+
+    Raises:
+        ArchiveError: The archive is missing or holds no file of the wanted market, interval,
+            months and symbols.
+    """
+    plan = _plan(context.settings)
+    ledger = _ledger(context)
+    due = needs_reading(plan.files, {name: _entry(row) for name, row in ledger.items()})
+    log.info("%d files wanted, %d of them to be read", len(plan.files), len(due))
+    written = 0
+    for batch in _batches(due):
+        changed = _read_batch(context, batch, ledger)
+        ledger.update(changed)
+        written += len(changed)
+        log.info("%d files new or changed", written)
+    return _outcome(plan, ledger, due, written)
+
+
+def _plan(settings: Settings) -> _Plan:
+    archive = settings.archive
+    if "://" in archive.url:
+        raise ArchiveError(f"archive.url {archive.url} must be a folder that holds data/")
+    if archive.start > archive.end:
+        raise ArchiveError(f"archive.start {archive.start} is after archive.end {archive.end}")
+    listings = [
+        list_folder(Path(archive.url), archive.market, archive.interval, cadence)
+        for cadence in ("monthly", "daily")
+    ]
+    listed = [file for listing in listings for file in listing.files]
+    names = {file.key.symbol for file in listed}
+    if settings.universe.mode == "symbols":
+        universe = named_universe(settings.universe.symbols, names)
+    else:
+        universe = historical_usdt_universe(names)
+    inside = [file for file in listed if file.key.symbol in set(universe.symbols)]
+    files = wanted_files(inside, archive.start, archive.end)
+    if not files:
+        raise ArchiveError(
+            f"{archive.url} holds no {archive.interval} candles of market {archive.market} from "
+            f"{archive.start} to {archive.end} for universe.mode={settings.universe.mode}: check "
+            "these settings"
+        )
+    return _Plan(
+        files,
+        holes(inside, archive.start, archive.end),
+        tuple(key for listing in listings for key in listing.unexpected),
+        universe,
+    )
+
+
+def _ledger(context: TaskContext) -> dict[str, LedgerRow]:
+    scope = context.settings.scope
+    frame = context.lake.read_own(ARCHIVE_FILES).where(
+        f"market = '{scope['market']}' AND interval = '{scope['interval']}'"
+    )
+    return {row["source_file"]: row for row in frame.toArrow().to_pylist()}
+
+
+def _entry(row: LedgerRow) -> LedgerEntry:
+    return LedgerEntry(row["status"], row["published_sha256"], row["size_bytes"])
+
+
+def _batches(due: Sequence[ListedFile]) -> Iterator[list[ListedFile]]:
+    """Files of one month lie together: a commit then touches few partitions."""
+    ordered = sorted(due, key=lambda file: (file.key.month, file.key.source_file))
+    for start in range(0, len(ordered), _BATCH_FILES):
+        yield ordered[start : start + _BATCH_FILES]
+
+
+def _read_batch(
+    context: TaskContext, batch: Sequence[ListedFile], ledger: Mapping[str, LedgerRow]
+) -> dict[str, LedgerRow]:
+    """Read one batch and commit what is new; returns the ledger rows that changed."""
+    root = str(Path(context.settings.archive.url).absolute())
+    wanted = [(file.key.source_file, file.published_sha256) for file in batch]
+    facts = file_facts(context.spark, root, wanted, context.settings.archive.require_checksum)
+    keys = {file.key.source_file: file.key for file in batch}
+    rows = {}
+    for fact in facts.to_pylist():
+        key = keys[fact["source_file"]]
+        row = {
+            **fact,
+            "market": key.market,
+            "interval": key.interval,
+            "symbol": key.symbol,
+            "month": key.month,
+            "period": key.period,
+            "cadence": key.cadence,
+            "run_id": context.run_id,
+            "ingested_at": context.now,
+        }
+        rows[key.source_file] = _merged(row, ledger.get(key.source_file))
+    changed = {
+        name: row for name, row in rows.items() if _content(row) != _content(ledger.get(name))
+    }
+    if changed:
+        _commit(context, root, changed, ledger)
+    return changed
+
+
+def _merged(row: LedgerRow, old: LedgerRow | None) -> LedgerRow:
+    """A failed republication leaves the rows of the last good one, and the facts about them."""
+    if row["status"] == "ingested" or old is None or not old["rows"]:
+        return row
+    kept = ("sha256", "size_bytes", "rows", "rejected_lines", "has_header", "time_unit")
+    return {**row, **{name: old[name] for name in kept}}
+
+
+def _content(row: LedgerRow | None) -> LedgerRow:
+    return {k: v for k, v in (row or {}).items() if k not in ("run_id", "ingested_at")}
+
+
+def _commit(
+    context: TaskContext,
+    root: str,
+    changed: Mapping[str, LedgerRow],
+    ledger: Mapping[str, LedgerRow],
+) -> None:
+    new = [
+        row for name, row in changed.items() if row["sha256"] != ledger.get(name, {}).get("sha256")
+    ]
+    rows = [row for row in new if row["rows"]]
+    if rows:
+        frame = klines_of(context.spark, root, _contents(rows))
+        months = _in("month", {row["month"] for row in rows})
+        context.lake.replace(KLINES, frame, f"{_scope(context)} AND {months} AND {_files(rows)}")
+    rejected = [row for row in new if row["rejected_lines"]]
+    cleared = [row for row in new if ledger.get(row["source_file"], {}).get("rejected_lines")]
+    if rejected or cleared:
+        frame = rejected_lines_of(context.spark, root, _contents(rejected))
+        context.lake.replace(REJECTED_LINES, frame, _files([*rejected, *cleared]))
+    frame = context.spark.createDataFrame(pa.Table.from_pylist(list(changed.values()), _LEDGER))
+    context.lake.replace(ARCHIVE_FILES, frame, _files(changed.values()))
+
+
+def _contents(rows: Iterable[LedgerRow]) -> list[tuple[str, str | None]]:
+    return [(row["source_file"], row["sha256"]) for row in rows]
+
+
+def _scope(context: TaskContext) -> str:
+    return " AND ".join(f"{key} = '{value}'" for key, value in context.settings.scope.items())
+
+
+def _files(rows: Iterable[LedgerRow]) -> str:
+    return _in("source_file", {row["source_file"] for row in rows})
+
+
+def _in(column: str, values: Iterable[str]) -> str:
+    # Keys are file names of the archive; a quote in one must not end the text.
+    texts = ", ".join("'" + value.replace("'", "\\'") + "'" for value in sorted(values))
+    return f"{column} IN ({texts})"
+
+
+def _outcome(
+    plan: _Plan, ledger: Mapping[str, LedgerRow], due: Sequence[ListedFile], written: int
+) -> TaskOutcome:
+    rows = [ledger[file.key.source_file] for file in plan.files]
+    failed = [row for row in rows if row["status"] != "ingested"]
+    figures = {
+        "files": f"{len(rows):,} ({len(rows) - len(due):,} unchanged)",
+        "rows": f"{sum(row['rows'] for row in rows):,}",
+        "rejected lines": f"{sum(row['rejected_lines'] for row in rows):,}",
+        "symbols": f"{len(plan.universe.symbols):,}",
+    }
+    if failed:
+        statuses = Counter(row["status"] for row in failed)
+        figures["failed files"] = _few(f"{status} {n}" for status, n in statuses.items())
+        figures["failed names"] = _few(
+            f"{row['source_file'].rpartition('/')[2]}: {row['status']}" for row in failed
+        )
+    for label, names in (
+        ("missing months", [f"{hole.symbol} {hole.month}" for hole in plan.holes]),
+        ("unexpected names", plan.unexpected),
+        ("symbols not in the archive", plan.universe.absent),
+        ("leveraged tokens left out", plan.universe.leveraged),
+    ):
+        if names:
+            figures[label] = _few(names)
+    if not written:
+        message = f"all {len(rows):,} files unchanged"
+    else:
+        message = f"{written:,} of {len(rows):,} files new or changed, {len(failed):,} failed"
+    return TaskOutcome(message, figures, unchanged=not written)
+
+
+def _few(names: Iterable[str]) -> str:
+    """The first names, and how many more there are."""
+    every = list(names)
+    more = f" and {len(every) - _NAMED_FILES:,} more" if len(every) > _NAMED_FILES else ""
+    return ", ".join(every[:_NAMED_FILES]) + more

@@ -1,0 +1,1 @@
+"""Metrics, correlations and index portfolios."""

@@ -1,0 +1,1 @@
+"""What every layer stands on: settings, session, table contracts, job runner, command line."""

@@ -1,0 +1,236 @@
+"""The command line `candlelake`.
+
+Errors are one line that says what to do; `--debug` adds the trace. The exit status is 0 when all
+went well, 1 when something failed and 2 for wrong usage.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.table import Table
+
+from lakehouse.errors import CandlelakeError, JobError
+from lakehouse.jobs import find_job, load_task
+from lakehouse.session import spark_session
+from lakehouse.settings import Settings, load_settings
+from lakehouse.tables import register_tables, require_tables
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+# stdout carries results alone, so that they can be piped; progress and errors go to stderr.
+out = Console(soft_wrap=True)
+err = Console(stderr=True)
+
+
+class _Group(click.Group):
+    """Shows an explained error as one line, and any error's trace with `--debug`."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except CandlelakeError as error:
+            if ctx.params.get("debug"):
+                raise
+            err.print(f"[bold red]error:[/] {_escape(error)}", highlight=False, soft_wrap=True)
+            ctx.exit(1)
+
+
+def _escape(text: object) -> str:
+    return str(text).replace("[", r"\[")
+
+
+def _settings_options(command: Callable[..., None]) -> Callable[..., None]:
+    command = click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Override one setting, such as archive.url=/data/binance; may be repeated.",
+    )(command)
+    return click.option(
+        "--conf",
+        type=click.Path(path_type=Path),
+        default=Path("conf/sample.yaml"),
+        show_default=True,
+        envvar="CANDLELAKE_CONF",
+        help="Settings of the environment; base.yaml is read from the same folder.",
+    )(command)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version("candlelake"), prog_name="candlelake")
+@click.option("--debug", is_flag=True, help="Show the whole trace of an error, and Spark's log.")
+def main(debug: bool) -> None:
+    """From a crypto exchange's raw candles to research that can be trusted.
+
+    \b
+    candlelake run medallion     raw ZIPs -> bronze, silver, gold and ml tables
+    candlelake tables            what the warehouse holds
+    candlelake sql "SELECT …"    ask it, also about the past: … VERSION AS OF 0
+    candlelake report            one HTML page and CSV files from the results
+
+    Every command takes its settings from --conf (conf/sample.yaml unless given, or the
+    environment variable CANDLELAKE_CONF) and --set.
+    """
+    logging.basicConfig(
+        level=logging.WARNING,
+        format="%(message)s",
+        datefmt="%H:%M:%S",
+        handlers=[RichHandler(console=err, show_path=False, show_level=False, markup=False)],
+    )
+    for package in ("lakehouse", "bronze", "silver", "gold", "ml"):
+        logging.getLogger(package).setLevel(logging.DEBUG if debug else logging.INFO)
+
+
+@main.command()
+@click.argument("job")
+@_settings_options
+@click.option(
+    "--jobs",
+    "jobs_file",
+    type=click.Path(path_type=Path),
+    help="File of the jobs; jobs.yaml in the folder above --conf unless given.",
+)
+@click.pass_context
+def run(
+    ctx: click.Context, job: str, conf: Path, overrides: Sequence[str], jobs_file: Path | None
+) -> None:
+    """Run JOB of jobs.yaml, its tasks in dependency order.
+
+    What has not changed since the last run is not done again. A failed task stops the tasks that
+    depend on it and no others; the exit status is then 1.
+
+    \b
+    candlelake run medallion
+    candlelake run medallion --conf conf/sample.yaml --set archive.url=/data/binance
+    candlelake run medallion --set archive.market=spot
+    """
+    from lakehouse.runner import run_job
+    from lakehouse.summary import print_summary
+    from lakehouse.tasks import new_run_id
+
+    settings = load_settings(conf, overrides)
+    found = find_job(jobs_file or conf.absolute().parent.parent / "jobs.yaml", job)
+    result = run_job(found, settings, conf, overrides, new_run_id(datetime.now(UTC)))
+    print_summary(out, result, settings, conf)
+    failed = [task for task in result.tasks if task.status == "failed"]
+    if failed and ctx.find_root().params["debug"] and failed[0].error is not None:
+        raise failed[0].error
+    if failed:
+        raise JobError(f"{failed[0].task} failed: {failed[0].message}")
+
+
+@main.command()
+@click.argument("query")
+@_settings_options
+@click.option("--limit", default=50, show_default=True, help="Rows shown at the most.")
+def sql(query: str, conf: Path, overrides: Sequence[str], limit: int) -> None:
+    """Run a SQL QUERY on the tables, in any of their versions.
+
+    \b
+    candlelake sql "SELECT * FROM gold.index_weights ORDER BY rank"
+    candlelake sql "SELECT count(*) FROM bronze.klines VERSION AS OF 0"
+    candlelake sql "DESCRIBE silver.candles"
+    """
+    with _tables_of(load_settings(conf, overrides)) as (spark, _):
+        _print_frame(_explained(lambda: spark.sql(query)), limit)
+
+
+@main.command()
+@click.argument("table")
+@_settings_options
+def history(table: str, conf: Path, overrides: Sequence[str]) -> None:
+    """Show the versions of TABLE, such as silver.candles: when, what and how many rows."""
+    columns = ["version", "timestamp", "operation", "operationMetrics.numOutputRows as rows"]
+    with _tables_of(load_settings(conf, overrides)) as (spark, names):
+        if table not in names:
+            raise CandlelakeError(f"no table {table!r}: there are {', '.join(names)}")
+        frame = spark.sql(f"DESCRIBE HISTORY {table}").selectExpr(*columns)
+        _print_frame(frame, limit=1000)
+
+
+@main.command()
+@_settings_options
+def tables(conf: Path, overrides: Sequence[str]) -> None:
+    """List the tables of the warehouse with version, rows and size."""
+    with _tables_of(load_settings(conf, overrides)) as (spark, names):
+        listing = Table("table", "version", "rows", "MB", "what it holds")
+        for name in names:
+            detail = spark.sql(f"DESCRIBE DETAIL {name}").collect()[0]
+            newest = spark.sql(f"DESCRIBE HISTORY {name} LIMIT 1").collect()[0]
+            listing.add_row(
+                name,
+                str(newest["version"]),
+                f"{spark.table(name).count():,}",
+                f"{detail['sizeInBytes'] / 1e6:,.1f}",
+                detail["description"] or "",
+            )
+        out.print(listing)
+
+
+@main.command()
+@_settings_options
+@click.pass_context
+def doctor(ctx: click.Context, conf: Path, overrides: Sequence[str]) -> None:
+    """Say what is missing on this machine, and how to get it."""
+    from lakehouse.doctor import run_checks
+
+    checks = run_checks(load_settings(conf, overrides))
+    listing = Table("", "check", "found", "what to do")
+    for check in checks:
+        sign = "[green]ok[/]" if check.ok else "[bold red]missing[/]"
+        listing.add_row(sign, check.name, _escape(check.found), "" if check.ok else check.remedy)
+    out.print(listing)
+    ctx.exit(0 if all(check.ok for check in checks) else 1)
+
+
+@main.command()
+@_settings_options
+def report(conf: Path, overrides: Sequence[str]) -> None:
+    """Write the HTML page and the CSV exports of the newest results into report.folder."""
+    arguments = ["--conf", str(conf)]
+    arguments += [part for override in overrides for part in ("--set", override)]
+    done = load_task("report").main(arguments)
+    if done is not None:
+        out.print(done.message, highlight=False)
+
+
+@contextmanager
+def _tables_of(settings: Settings) -> Iterator[tuple[SparkSession, list[str]]]:
+    """A session in which the warehouse's tables have their names, and those names."""
+    if not settings.catalog:
+        require_tables(settings.warehouse)
+    with err.status("starting Spark"), spark_session(settings.spark) as spark:
+        yield spark, register_tables(spark, settings.warehouse, settings.catalog)
+
+
+def _explained(query: Callable[[], DataFrame]) -> DataFrame:
+    """Make an error of the SQL text one line, as the user wrote that text."""
+    from pyspark.errors import PySparkException
+
+    try:
+        return query()
+    except PySparkException as error:
+        first = next(line for line in str(error).splitlines() if line.strip())
+        raise CandlelakeError(first) from error
+
+
+def _print_frame(frame: DataFrame, limit: int) -> None:
+    rows = frame.limit(limit + 1).collect()
+    listing = Table(*frame.columns)
+    for row in rows[:limit]:
+        listing.add_row(*("NULL" if value is None else _escape(value) for value in row))
+    out.print(listing)
+    if len(rows) > limit:
+        err.print(f"only the first {limit} rows are shown: --limit shows more")

@@ -1,0 +1,253 @@
+"""What a machine must have, checked without starting Spark: `candlelake doctor`.
+
+Each check looks at one thing and returns a `Check`; none raises and none leaves a file behind.
+"""
+
+import os
+import shutil
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http.client import HTTPException
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+from lakehouse.java import NEEDED, find_java, how_to_get_java
+from lakehouse.session import DELTA_PACKAGE
+from lakehouse.settings import ArchiveSettings, Settings
+
+MINIMUM_PYTHON = (3, 11)
+MINIMUM_DISK_GB = 2
+MINIMUM_MEMORY_GB = 4
+
+# Where Spark 4.2 keeps what `spark.jars.packages` names, and where it gets it from.
+IVY_FOLDER = "~/.ivy2.5.2"
+MAVEN_REPOSITORY = "https://repo1.maven.org/maven2"
+
+_GB = 10**9
+_TIMEOUT_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class Check:
+    """What one check saw.
+
+    Attributes:
+        name: What was checked.
+        ok: Whether Candlelake can run with it.
+        found: What there is, in a few words.
+        remedy: What to do about it; empty when all is well.
+    """
+
+    name: str
+    ok: bool
+    found: str
+    remedy: str = ""
+
+
+def run_checks(settings: Settings) -> list[Check]:
+    """All checks that concern these settings, in the order in which to mend them."""
+    spark = settings.spark
+    checks = [check_python(sys.version_info[:3])]
+    if spark.remote is None:  # otherwise the Connect server has the Java
+        checks.append(check_java())
+    checks += [check_package(requirement) for requirement in local_requirements()]
+    if spark.master is not None:  # otherwise the cluster brings the jar
+        ivy = Path(spark.conf.get("spark.jars.ivy", IVY_FOLDER))
+        checks.append(check_delta_jar(DELTA_PACKAGE, ivy, MAVEN_REPOSITORY))
+    return [
+        *checks,
+        check_memory(memory_bytes()),
+        check_disk(settings.warehouse),
+        check_warehouse(settings.warehouse),
+        check_mlflow_store(settings.mlflow.tracking_uri),
+        check_archive(settings.archive),
+    ]
+
+
+def check_python(release: Sequence[int]) -> Check:
+    """Whether this Python is new enough."""
+    return _check(
+        "Python",
+        tuple(release) >= MINIMUM_PYTHON,
+        ".".join(map(str, release)),
+        f"install Python {'.'.join(map(str, MINIMUM_PYTHON))} or newer",
+    )
+
+
+def check_java() -> Check:
+    """Whether Spark finds a Java that it runs on."""
+    java = find_java()
+    return _check("Java", java.supported, java.found, f"get Java {NEEDED}: {how_to_get_java()}")
+
+
+def local_requirements() -> list[Requirement]:
+    """What the extra `local` adds to the wheel: pyspark, delta-spark and mlflow, as pinned."""
+    try:
+        texts = requires("candlelake") or []
+    except PackageNotFoundError:
+        return [Requirement("candlelake[local]")]
+    wanted = [Requirement(text) for text in texts]
+    return [r for r in wanted if r.marker is not None and r.marker.evaluate({"extra": "local"})]
+
+
+def check_package(requirement: Requirement) -> Check:
+    """Whether a package is installed in a version that the requirement allows."""
+    extras = f"[{','.join(sorted(requirement.extras))}]" if requirement.extras else ""
+    pin = f"{requirement.name}{extras}{requirement.specifier}"
+    remedy = f"pip install '{pin}'"
+    try:
+        found = version(requirement.name)
+    except PackageNotFoundError:
+        return Check(requirement.name, False, "not installed", remedy)
+    return _check(requirement.name, requirement.specifier.contains(found), found, remedy)
+
+
+def check_delta_jar(package: str, ivy: Path, repository: str) -> Check:
+    """Whether Spark has Delta's jar already, or can fetch it.
+
+    Args:
+        package: Maven coordinates, `group:artifact:version`.
+        ivy: Spark's folder for packages; `~` is expanded.
+        repository: Address of the Maven repository.
+    """
+    group, artifact, release = package.split(":")
+    jar = ivy.expanduser() / "jars" / f"{group}_{artifact}-{release}.jar"
+    if jar.is_file():
+        return Check("Delta jar", True, f"{release}, in {jar.parent}")
+    path = f"{group.replace('.', '/')}/{artifact}/{release}/{artifact}-{release}.jar"
+    return _check(
+        "Delta jar",
+        _answers(f"{repository}/{path}"),
+        f"not in {jar.parent}, to be fetched from {repository}",
+        f"run once where {repository} can be reached, or copy {jar.parent} from such a machine",
+    )
+
+
+def memory_bytes(limit: Path = Path("/sys/fs/cgroup/memory.max")) -> int:
+    """Memory that this process may use: the machine's, or its container's limit if lower."""
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        return min(total, int(limit.read_text()))
+    except (OSError, ValueError):  # not Linux, or `max`: no limit
+        return total
+
+
+def check_memory(size: int) -> Check:
+    """Whether there is enough memory for Spark's driver and Python beside it."""
+    return _check(
+        "memory",
+        size >= MINIMUM_MEMORY_GB * _GB,
+        _gigabytes(size),
+        f"give this machine or container {MINIMUM_MEMORY_GB} GB",
+    )
+
+
+def check_disk(warehouse: str) -> Check:
+    """Whether the disk below the warehouse has room."""
+    folder = _local(warehouse)
+    if folder is None:
+        return Check("disk space", True, f"{warehouse} is not on this machine")
+    there = _nearest(folder)
+    free = shutil.disk_usage(there).free
+    return _check(
+        "disk space",
+        free >= MINIMUM_DISK_GB * _GB,
+        f"{_gigabytes(free)} free at {there.resolve()}",
+        f"free {MINIMUM_DISK_GB} GB there, or set `warehouse` to a larger disk",
+    )
+
+
+def check_warehouse(warehouse: str) -> Check:
+    """Whether tables can be written into the warehouse, or the warehouse be made."""
+    folder = _local(warehouse)
+    if folder is None:
+        return Check("warehouse", True, f"{warehouse} is not on this machine")
+    ok = _writable(folder)
+    found = f"{folder} is writable" if ok else f"{folder} cannot be written"
+    return _check("warehouse", ok, found, "set `warehouse` to a folder that you may write")
+
+
+def check_mlflow_store(tracking_uri: str) -> Check:
+    """Whether MLflow's store can be written; one on a server is not looked at."""
+    database = tracking_uri.removeprefix("sqlite:///")
+    path = Path(database) if database != tracking_uri else _local(tracking_uri)
+    if path is None or tracking_uri == "databricks":
+        return Check("MLflow store", True, f"{tracking_uri} is not on this machine")
+    # SQLite writes its journal beside the database.
+    ok = _writable(path.parent) and (not path.exists() or os.access(path, os.W_OK))
+    found = f"{path} is writable" if ok else f"{path} cannot be written"
+    return _check("MLflow store", ok, found, "set `mlflow.tracking_uri` to a place you may write")
+
+
+def check_archive(archive: ArchiveSettings) -> Check:
+    """Whether the archive's folder has candles of the market, interval and months asked for."""
+    root = Path(archive.url, "data")
+    # The folder of perpetuals is futures/um, that of spot pairs is spot.
+    markets = [*root.glob(f"{archive.market}/*/klines"), *root.glob(f"*/{archive.market}/*/klines")]
+    symbols = {
+        file.parts[-3]
+        for klines in markets
+        for file in klines.glob(f"*/{archive.interval}/*.zip")
+        if archive.start <= _month(file, archive.interval) <= archive.end
+    }
+    wanted = f"{archive.interval} candles ({archive.market}) of {archive.start} to {archive.end}"
+    return _check(
+        "archive",
+        bool(symbols),
+        f"{len(symbols)} symbols with {wanted} in {archive.url}",
+        "set `archive.url` to the folder that holds data/, and the other `archive` keys to "
+        "what it has",
+    )
+
+
+def _month(file: Path, interval: str) -> str:
+    """`2024-10` of `BTCUSDT-4h-2024-10.zip` and of `BTCUSDT-4h-2024-10-31.zip`."""
+    return file.stem.rpartition(f"-{interval}-")[2][:7]
+
+
+def _check(name: str, ok: bool, found: str, remedy: str) -> Check:
+    return Check(name, ok, found, "" if ok else remedy)
+
+
+def _local(place: str) -> Path | None:
+    """The path of a folder or `file:` URI; None for another file system."""
+    scheme, separator, rest = place.partition(":")
+    if not separator:
+        return Path(place)
+    return Path("/" + rest.lstrip("/")) if scheme == "file" else None
+
+
+def _nearest(path: Path) -> Path:
+    """The path itself, or the nearest one above it that exists and may be seen."""
+    # Not `exists()`, which raises below a folder that may not be entered.
+    return next(there for there in (path, *path.absolute().parents) if os.access(there, os.F_OK))
+
+
+def _writable(folder: Path) -> bool:
+    """Whether files can be made in a folder, or in the nearest one above it that exists.
+
+    Tried and not asked: permission bits know nothing of a read-only or full disk.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=_nearest(folder)) as file:
+            return bool(file.write(b"candlelake"))
+    except OSError:
+        return False
+
+
+def _answers(address: str) -> bool:
+    request = urllib.request.Request(address, method="HEAD")
+    try:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS):
+            return True
+    except (OSError, HTTPException):  # urllib's own errors, a 404 included, are OSErrors
+        return False
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / _GB:.1f} GB"

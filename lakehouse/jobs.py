@@ -1,0 +1,155 @@
+"""jobs.yaml: the jobs as Databricks bundle resources, read for the local runner.
+
+The file is Databricks' own format. Read here are `tasks` with `task_key`, `depends_on` and
+`python_wheel_task`; the rest (schedules, clusters, retries) is for the workspace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lakehouse.errors import JobError
+from lakehouse.tasks import Task
+
+ENTRY_POINT_GROUP = "candlelake.tasks"
+
+
+@dataclass(frozen=True)
+class JobTask:
+    """One task of a job.
+
+    Attributes:
+        key: Name within the job.
+        entry_point: Name of the wheel's entry point.
+        parameters: Command line of the task, with Databricks' `{{…}}` references.
+        depends_on: Keys of the tasks that must have succeeded before.
+    """
+
+    key: str
+    entry_point: str
+    parameters: tuple[str, ...]
+    depends_on: tuple[str, ...]
+
+    def arguments(self, references: Mapping[str, str]) -> list[str]:
+        """The command line with every `{{name}}` replaced.
+
+        Raises:
+            JobError: A reference is not known to the local runner.
+        """
+        return [_resolve(text, references, self.key) for text in self.parameters]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job: its tasks in an order in which each comes after those it depends on."""
+
+    name: str
+    description: str
+    tasks: tuple[JobTask, ...]
+
+
+def load_task(entry_point: str) -> Task:
+    """The task that the installed wheel has under a name.
+
+    Raises:
+        JobError: The wheel has no such entry point, or it is not a task.
+    """
+    found = [each for each in entry_points(group=ENTRY_POINT_GROUP) if each.name == entry_point]
+    if not found:
+        raise JobError(
+            f"the installed candlelake has no entry point {entry_point!r}: correct jobs.yaml or "
+            "install the wheel again"
+        )
+    loaded = found[0].load()
+    if not isinstance(loaded, Task):
+        raise JobError(f"entry point {entry_point!r} is not a task")
+    return loaded
+
+
+def load_jobs(path: Path) -> dict[str, Job]:
+    """Read all jobs of a jobs.yaml.
+
+    Raises:
+        JobError: The file is missing or malformed, a task key is repeated, a dependency is
+            unknown, or the dependencies form a cycle.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        jobs = content["resources"]["jobs"]
+    except FileNotFoundError as error:
+        raise JobError(
+            f"{path} does not exist: it is looked for in the folder above conf/; "
+            "name another with --jobs"
+        ) from error
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        raise JobError(f"{path} is not a bundle file with resources.jobs") from error
+    return {name: _job(name, body) for name, body in jobs.items()}
+
+
+def find_job(path: Path, name: str) -> Job:
+    """One job of a jobs.yaml.
+
+    Raises:
+        JobError: There is no job of that name.
+    """
+    jobs = load_jobs(path)
+    if name not in jobs:
+        raise JobError(f"unknown job {name!r}: {path} has {', '.join(sorted(jobs))}")
+    return jobs[name]
+
+
+def _job(name: str, body: Mapping[str, Any]) -> Job:
+    try:
+        tasks = [_task(task) for task in body["tasks"]]
+    except (KeyError, TypeError) as error:
+        raise JobError(f"job {name}: every task needs task_key and python_wheel_task") from error
+    return Job(name, str(body.get("description", "")), tuple(_in_order(name, tasks)))
+
+
+def _task(body: Mapping[str, Any]) -> JobTask:
+    wheel = body["python_wheel_task"]
+    return JobTask(
+        key=body["task_key"],
+        entry_point=wheel["entry_point"],
+        parameters=tuple(str(text) for text in wheel.get("parameters", ())),
+        depends_on=tuple(each["task_key"] for each in body.get("depends_on", ())),
+    )
+
+
+def _in_order(job: str, tasks: Sequence[JobTask]) -> list[JobTask]:
+    by_key = {task.key: task for task in tasks}
+    if len(by_key) != len(tasks):
+        raise JobError(f"job {job}: a task_key stands twice")
+    unknown = sorted({key for task in tasks for key in task.depends_on} - set(by_key))
+    if unknown:
+        raise JobError(f"job {job}: depends_on names unknown tasks {', '.join(unknown)}")
+    sorter = TopologicalSorter({task.key: task.depends_on for task in tasks})
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        raise JobError(f"job {job}: tasks depend on each other in a circle") from error
+    # Among the tasks that are ready, the file's order decides: the same run each time.
+    position = {task.key: i for i, task in enumerate(tasks)}
+    ready: list[str] = []
+    ordered = []
+    while sorter.is_active():
+        ready = sorted([*ready, *sorter.get_ready()], key=position.__getitem__)
+        key, *ready = ready
+        ordered.append(by_key[key])
+        sorter.done(key)
+    return ordered
+
+
+def _resolve(text: str, references: Mapping[str, str], task: str) -> str:
+    for name, value in references.items():
+        text = text.replace("{{" + name + "}}", value)
+    if "{{" in text:
+        raise JobError(f"task {task}: parameter {text!r} has a reference that is not known here")
+    return text

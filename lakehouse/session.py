@@ -1,0 +1,111 @@
+"""The Spark session: made here on a laptop or a cluster, asked for on Connect and Databricks.
+
+Nothing else in Candlelake knows which of them it runs on.
+"""
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from lakehouse.errors import EnvironmentProblem
+from lakehouse.java import require_java
+from lakehouse.settings import SparkSettings
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+# 4.4.0 and not newer: the jar of 4.4.1 is not published for Spark 4.2 yet.
+DELTA_PACKAGE = "io.delta:delta-spark_4.2_2.13:4.4.0"
+
+# Needed wherever Delta tables are read and written; Databricks has them built in.
+_DELTA_CONF = {
+    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+}
+
+# What every session must agree on for the rows to be the same everywhere.
+_SEMANTIC_CONF = {
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.ansi.enabled": "true",
+    # Other engines read INT64 timestamps; Spark's default is the deprecated INT96.
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+}
+
+# A small machine: few partitions, no web server, no progress bars between ours.
+_LOCAL_CONF = {
+    "spark.jars.packages": DELTA_PACKAGE,
+    "spark.databricks.delta.snapshotPartitions": "2",
+    "spark.sql.shuffle.partitions": "2",
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    # Tables are external; this only keeps Spark from making a folder in the working directory.
+    "spark.sql.catalogImplementation": "in-memory",
+    # One file stays open for each month written, so rows need no sort before a write.
+    "spark.sql.maxConcurrentOutputFileWriters": "64",
+}
+
+
+@contextmanager
+def spark_session(settings: SparkSettings) -> Iterator["SparkSession"]:
+    """Give a Spark session; one made here is stopped at the end.
+
+    A session that is already active, as on Databricks or inside `candlelake run`, is used as it
+    is and left running.
+
+    Raises:
+        EnvironmentProblem: pyspark or Java is missing, or the session does not start.
+    """
+    try:
+        from pyspark.sql import SparkSession
+    except ModuleNotFoundError as error:
+        raise EnvironmentProblem(
+            "pyspark is not installed: install the wheel with its extra, candlelake[local]"
+        ) from error
+    active = SparkSession.getActiveSession()
+    if active is not None or "DATABRICKS_RUNTIME_VERSION" in os.environ:
+        session = active or SparkSession.builder.getOrCreate()
+        _apply_semantics(session)
+        yield session
+        return
+    session = _start(settings)
+    try:
+        yield session
+    finally:
+        session.stop()
+
+
+def _start(settings: SparkSettings) -> "SparkSession":
+    from pyspark.sql import SparkSession
+
+    builder = SparkSession.builder.appName("candlelake")
+    if settings.remote:
+        builder = builder.remote(settings.remote)
+    else:
+        require_java()
+        # Executors must run this interpreter, where the wheel is installed.
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+        local = _LOCAL_CONF if settings.master else {}
+        if settings.master:
+            builder = builder.master(settings.master)
+        for key, value in {**_DELTA_CONF, **local, **settings.conf}.items():
+            builder = builder.config(key, value)
+    logging.getLogger("py4j").setLevel(logging.ERROR)
+    try:
+        session = builder.getOrCreate()
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0]
+        raise EnvironmentProblem(
+            f"Spark did not start ({reason}): `candlelake doctor` says what is missing"
+        ) from error
+    if not settings.remote:
+        session.sparkContext.setLogLevel("ERROR")
+    _apply_semantics(session)
+    return session
+
+
+def _apply_semantics(session: "SparkSession") -> None:
+    for key, value in _SEMANTIC_CONF.items():
+        session.conf.set(key, value)

@@ -1,0 +1,271 @@
+"""Settings: `conf/base.yaml`, one environment's file over it, then `--set key=value`.
+
+The result is one frozen, typed object. An unknown or ill-typed key is a `SettingsError` that
+names where it was written and the key. Relative paths are relative to the working directory.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from lakehouse.errors import SettingsError
+from lakehouse.intervals import Interval
+
+BASE_FILE = "base.yaml"
+
+Market = Literal["spot", "um"]
+Severity = Literal["reject", "warn"]
+Month = Annotated[str, StringConstraints(pattern=r"^20\d\d-(0[1-9]|1[0-2])$")]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ArchiveSettings(_Section):
+    """Where the candles come from and which of them are wanted.
+
+    Attributes:
+        url: Folder with the archive's layout (it holds `data/`).
+        market: `spot` or `um` (USDT-margined perpetual futures).
+        interval: Bar length in Binance's spelling.
+        start: First month, `YYYY-MM`.
+        end: Last month, inclusive.
+        require_checksum: False also takes files without a published checksum.
+    """
+
+    url: str
+    market: Market
+    interval: Interval
+    start: Month
+    end: Month
+    require_checksum: bool = True
+
+
+class UniverseSettings(_Section):
+    """Which symbols: those listed in `symbols`, or every USDT pair that the archive names."""
+
+    mode: Literal["symbols", "historical-usdt"]
+    symbols: tuple[str, ...] = ()
+
+
+class SilverSettings(_Section):
+    """Cleaning of candles.
+
+    Attributes:
+        max_fill_bars: Missing bars filled flat before a hole starts a new segment.
+        outage_share: Share of live symbols missing that makes a hole an exchange outage.
+        quote_volume_tolerance: Relative slack of the rule quote volume in [low, high] x volume.
+        severity: Rule name -> `reject` (quarantine) or `warn` (keep, with a warning).
+    """
+
+    max_fill_bars: Annotated[int, Field(ge=0)]
+    outage_share: Share
+    quote_volume_tolerance: Annotated[float, Field(ge=0)]
+    severity: Mapping[str, Severity]
+
+
+class QualitySettings(_Section):
+    """How much may be refused before the job's quality gate fails the run."""
+
+    max_failed_files: Annotated[int, Field(ge=0)]
+    max_rejected_share: Share
+
+
+class IndexSettings(_Section):
+    """The smart index's rulebook: `static` is in-sample, over all history."""
+
+    mode: Literal["static"]
+    correlation_threshold: Annotated[float, Field(gt=0, le=1)]
+    top_n: Annotated[int, Field(ge=1)]
+
+
+class PcaSettings(_Section):
+    """PCA of log returns: number of components."""
+
+    components: Annotated[int, Field(ge=1)]
+
+
+class KMeansSettings(_Section):
+    """KMeans on risk and return: the seed setting's k, and the values of k that are compared."""
+
+    clusters: Annotated[int, Field(ge=2)]
+    sweep: tuple[Annotated[int, Field(ge=2)], ...]
+
+
+class GbtSettings(_Section):
+    """Gradient-boosted trees for the next bar's return, and their walk-forward evaluation.
+
+    Attributes:
+        max_iter: Trees.
+        max_depth: Depth of each tree.
+        folds: Walk-forward folds.
+        embargo_bars: Bars left out between training and test, beside the purged label.
+    """
+
+    max_iter: Annotated[int, Field(ge=1)]
+    max_depth: Annotated[int, Field(ge=1, le=30)]
+    folds: Annotated[int, Field(ge=1)]
+    embargo_bars: Annotated[int, Field(ge=0)]
+
+
+class MlSettings(_Section):
+    """Models and the seed of all their randomness."""
+
+    seed: int
+    pca: PcaSettings
+    kmeans: KMeansSettings
+    gbt: GbtSettings
+
+
+class MlflowSettings(_Section):
+    """Where runs are tracked: a sqlite store locally, `databricks` on a workspace."""
+
+    tracking_uri: str
+
+
+class ReportSettings(_Section):
+    """Folder of the HTML page and the CSV exports."""
+
+    folder: str
+
+
+class SparkSettings(_Section):
+    """How to get a Spark session.
+
+    Attributes:
+        master: Master of a session made here; None leaves it to `spark-submit` or Databricks.
+        remote: Address of a Spark Connect server (`sc://host:15002`), instead of a master.
+        conf: Spark configuration of a session made here.
+    """
+
+    master: str | None = None
+    remote: str | None = None
+    conf: Mapping[str, str] = {}
+
+
+class Settings(_Section):
+    """All settings of a run.
+
+    Attributes:
+        warehouse: Folder or URI below which the tables live, `<warehouse>/<layer>/<table>`.
+        catalog: Unity Catalog's name for three-part table names; None uses folders.
+    """
+
+    warehouse: str
+    catalog: str | None = None
+    archive: ArchiveSettings
+    universe: UniverseSettings
+    silver: SilverSettings
+    quality: QualitySettings
+    index: IndexSettings
+    ml: MlSettings
+    mlflow: MlflowSettings
+    report: ReportSettings
+    spark: SparkSettings
+
+    @property
+    def scope(self) -> dict[str, str]:
+        """The market and interval that this run works on, as table columns name them."""
+        return {"market": self.archive.market, "interval": self.archive.interval}
+
+    def as_json(self) -> str:
+        """Canonical JSON of every setting: equal settings give equal text."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
+
+    def digest(self) -> str:
+        """SHA-256 of the canonical JSON, hex."""
+        return hashlib.sha256(self.as_json().encode()).hexdigest()
+
+
+def load_settings(conf: Path, overrides: Sequence[str] = ()) -> Settings:
+    """Read the settings of one environment.
+
+    Args:
+        conf: The environment's file; `base.yaml` must lie beside it.
+        overrides: `key=value` pairs with dotted keys; values are YAML (`[BTCUSDT, ETHUSDT]`).
+
+    Raises:
+        SettingsError: A file is missing or not YAML; a key is unknown, missing or ill-typed.
+    """
+    base = conf.parent / BASE_FILE
+    layers = [(str(path), _read_yaml(path)) for path in dict.fromkeys((base, conf))]
+    layers += [("--set", _override(text)) for text in overrides]
+    merged: dict[str, Any] = {}
+    for _, layer in layers:
+        merged = _merge(merged, layer)
+    try:
+        return Settings.model_validate(merged)
+    except ValidationError as error:
+        raise SettingsError(_explain(error, layers)) from error
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SettingsError(
+            f"settings file {path} does not exist: name one with --conf, such as conf/sample.yaml"
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise SettingsError(f"settings file {path} cannot be read as YAML: {reason}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise SettingsError(f"settings file {path} must hold `key: value` pairs")
+    return content
+
+
+def _override(text: str) -> dict[str, Any]:
+    key, separator, value = text.partition("=")
+    if not separator or not key.strip():
+        raise SettingsError(f"--set {text!r} must have the form key=value, such as index.top_n=10")
+    try:
+        tree: Any = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise SettingsError(f"--set {key}: {value!r} is not a YAML value") from error
+    for part in reversed(key.strip().split(".")):
+        tree = {part: tree}
+    return dict(tree)
+
+
+def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        merged[key] = (
+            _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+        )
+    return merged
+
+
+def _explain(error: ValidationError, layers: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+    """Name the file and the key of the first thing that is wrong, and how many more there are."""
+    problems = error.errors()
+    problem = problems[0]
+    path = [str(part) for part in problem["loc"]]
+    where = next((name for name, layer in reversed(layers) if _holds(layer, path)), layers[0][0])
+    reason = "no such key" if problem["type"] == "extra_forbidden" else problem["msg"]
+    given = (
+        "" if problem["type"] in ("extra_forbidden", "missing") else f" (got {problem['input']!r})"
+    )
+    more = f"; {len(problems) - 1} more" if len(problems) > 1 else ""
+    return f"{where}: {'.'.join(path)}: {reason}{given}{more}"
+
+
+def _holds(layer: Any, path: Sequence[str]) -> bool:
+    """Whether a layer wrote the key, or the value above it that hides it."""
+    for part in path:
+        if not isinstance(layer, Mapping):
+            return True
+        if part not in layer:
+            return False
+        layer = layer[part]
+    return True

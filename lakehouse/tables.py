@@ -1,0 +1,242 @@
+"""The one module that reads and writes tables.
+
+A `Lake` is opened for each task. It creates tables from their contracts on first use, pins the
+version of each table at the task's first read, and remembers every version it read and wrote, so
+that the task's results can be traced and had again.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+from lakehouse.contracts import LAYERS, TableContract
+from lakehouse.errors import TableError
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, Row, SparkSession
+    from pyspark.sql.types import StructType
+
+# What keeps a table readable by other engines and its commits small.
+_PROPERTIES = {
+    "delta.enableDeletionVectors": "false",
+    "delta.dataSkippingNumIndexedCols": "32",
+}
+
+# Errors of Delta's optimistic concurrency: the same write, planned again, may succeed.
+_CONFLICTS = ("DELTA_CONCURRENT", "DELTA_METADATA_CHANGED", "DELTA_PROTOCOL_CHANGED")
+_MAX_ATTEMPTS = 6
+
+# Commits that may lie between ours and the look at the history that finds it.
+_HISTORY_DEPTH = 50
+
+
+class Lake:
+    """Reads and writes the tables of one warehouse for one task.
+
+    Attributes:
+        read_versions: Table name -> Delta version that this task read.
+        written_versions: Table name -> last Delta version that this task wrote.
+    """
+
+    def __init__(self, spark: SparkSession, warehouse: str, catalog: str | None = None) -> None:
+        self._spark = spark
+        self._warehouse = warehouse if "://" in warehouse else str(Path(warehouse).absolute())
+        self._catalog = catalog
+        self._known: set[str] = set()
+        self.read_versions: dict[str, int] = {}
+        self.written_versions: dict[str, int] = {}
+
+    def name(self, contract: TableContract) -> str:
+        """What SQL calls the table: by its folder, or by its name in the catalog."""
+        if self._catalog:
+            return f"{self._catalog}.{contract.full_name}"
+        # By folder and not by a registered name: on a shared server, two warehouses never meet.
+        return f"delta.`{self._location(contract).replace('`', '``')}`"
+
+    def read(self, contract: TableContract) -> DataFrame:
+        """The table as it stood when this task first read it; the version is recorded."""
+        table = contract.full_name
+        if table not in self.read_versions:
+            self.read_versions[table] = self.version(contract)
+        return self._at(contract, self.read_versions[table])
+
+    def read_own(self, contract: TableContract, version: int | None = None) -> DataFrame:
+        """A table at its newest version, or at a given one, without recording the read.
+
+        For a task's look at its own output: what it wrote, or an earlier state of it that
+        spares work and changes no result.
+        """
+        return self._at(contract, self.version(contract) if version is None else version)
+
+    def _at(self, contract: TableContract, version: int) -> DataFrame:
+        self._create(contract)
+        return self._spark.read.option("versionAsOf", version).table(self.name(contract))
+
+    def version(self, contract: TableContract) -> int:
+        """The table's newest Delta version."""
+        self._create(contract)
+        row = self._history(contract, 1)[0]
+        return int(row["version"])
+
+    def append(self, contract: TableContract, frame: DataFrame) -> int:
+        """Add rows in one commit; returns its Delta version."""
+        return self._write(contract, frame, where=None)
+
+    def replace(self, contract: TableContract, frame: DataFrame, where: str) -> int:
+        """Put `frame` in the place of the rows that match `where`, in one commit.
+
+        Every row of `frame` must match `where` too: Delta refuses it otherwise. A conflict with
+        another writer is tried again.
+
+        Args:
+            contract: The table.
+            frame: Its new rows, with the contract's columns.
+            where: SQL condition on the table's columns; partition columns first make it cheap.
+        """
+        return self._write(contract, frame, where)
+
+    def frame(self, contract: TableContract, rows: Sequence[Mapping[str, object]]) -> DataFrame:
+        """A DataFrame of a few rows made on the driver, with the contract's columns and types."""
+        values = [tuple(row[name] for name in contract.column_names) for row in rows]
+        return self._spark.createDataFrame(values, _schema(contract))
+
+    def exists(self, contract: TableContract) -> bool:
+        """Whether the table has been created, without creating it."""
+        if self._catalog is None and "://" not in self._warehouse:
+            return (Path(self._location(contract)) / "_delta_log").is_dir()
+        return self._spark.catalog.tableExists(self.name(contract))
+
+    def _write(self, contract: TableContract, frame: DataFrame, where: str | None) -> int:
+        self._create(contract)
+        token = uuid.uuid4().hex
+        writer = _conform(contract, frame).write.format("delta").option("userMetadata", token)
+        if where is None:
+            writer = writer.mode("append")
+        else:
+            writer = writer.mode("overwrite").option("replaceWhere", where)
+        for attempt in Retrying(
+            retry=retry_if_exception(_is_conflict),
+            stop=stop_after_attempt(_MAX_ATTEMPTS),
+            wait=wait_random_exponential(max=10),
+            reraise=True,
+        ):
+            with attempt:
+                writer.saveAsTable(self.name(contract))
+        version = self._version_of(contract, token)
+        self.written_versions[contract.full_name] = version
+        return version
+
+    def _version_of(self, contract: TableContract, token: str) -> int:
+        for row in self._history(contract, _HISTORY_DEPTH):
+            if row["userMetadata"] == token:
+                return int(row["version"])
+        raise TableError(f"{contract.full_name}: a commit is not in the newest history: run again")
+
+    def _history(self, contract: TableContract, depth: int) -> list[Row]:
+        return self._spark.sql(f"DESCRIBE HISTORY {self.name(contract)} LIMIT {depth}").collect()
+
+    def _create(self, contract: TableContract) -> None:
+        if contract.full_name in self._known:
+            return
+        if self._catalog:
+            self._spark.sql(f"CREATE SCHEMA IF NOT EXISTS {self._catalog}.{contract.layer}")
+        self._spark.sql(_create_statement(contract, self.name(contract)))
+        found = _column_types(self._spark.table(self.name(contract)).schema)
+        empty = self._spark.createDataFrame([], _schema(contract))
+        if found != _column_types(empty.schema):
+            raise TableError(
+                f"{contract.full_name} in {self._warehouse} has other columns than this version "
+                "of candlelake writes: name another warehouse, or migrate the table"
+            )
+        self._known.add(contract.full_name)
+
+    def _location(self, contract: TableContract) -> str:
+        return f"{self._warehouse}/{contract.layer}/{contract.name}"
+
+
+def require_tables(warehouse: str) -> None:
+    """Say so early, before a session starts, when a warehouse folder holds no table.
+
+    Raises:
+        TableError: There is no table below the folder.
+    """
+    if "://" not in warehouse and not _table_folders(warehouse):
+        raise TableError(
+            f"no tables in {Path(warehouse).absolute()}: run `candlelake run medallion` first, or "
+            "name the warehouse with --set warehouse=…"
+        )
+
+
+def register_tables(spark: SparkSession, warehouse: str, catalog: str | None) -> list[str]:
+    """Give every table of a warehouse folder its SQL name; returns the names, sorted.
+
+    A catalog keeps the names itself: they are only listed.
+    """
+    if catalog:
+        rows = [
+            row
+            for layer in LAYERS
+            for row in spark.sql(f"SHOW TABLES IN {catalog}.{layer}").collect()
+        ]
+        return sorted(f"{catalog}.{row['namespace']}.{row['tableName']}" for row in rows)
+    names = []
+    for folder in _table_folders(warehouse):
+        name = f"{folder.parent.name}.{folder.name}"
+        spark.sql(f"CREATE SCHEMA IF NOT EXISTS {folder.parent.name}")
+        spark.sql(f"CREATE TABLE IF NOT EXISTS {name} USING delta LOCATION '{_quoted(folder)}'")
+        names.append(name)
+    return names
+
+
+def _table_folders(warehouse: str) -> list[Path]:
+    root = Path(warehouse).absolute()
+    logs = [log for layer in LAYERS for log in root.glob(f"{layer}/*/_delta_log") if log.is_dir()]
+    return sorted(log.parent for log in logs)
+
+
+def _conform(contract: TableContract, frame: DataFrame) -> DataFrame:
+    """The contract's columns in its order; drift is an error, never merged in silence."""
+    if set(frame.columns) != set(contract.column_names):
+        missing = sorted(set(contract.column_names) - set(frame.columns))
+        unknown = sorted(set(frame.columns) - set(contract.column_names))
+        raise TableError(f"{contract.full_name}: missing columns {missing}, unknown {unknown}")
+    return frame.select(*contract.column_names)
+
+
+def _schema(contract: TableContract) -> str:
+    return ", ".join(f"`{column.name}` {column.type}" for column in contract.columns)
+
+
+def _column_types(schema: StructType) -> dict[str, str]:
+    return {field.name: field.dataType.simpleString() for field in schema.fields}
+
+
+def _create_statement(contract: TableContract, name: str) -> str:
+    columns = ", ".join(
+        f"`{column.name}` {column.type}{'' if column.nullable else ' NOT NULL'} "
+        f"COMMENT '{_quoted(column.comment)}'"
+        for column in contract.columns
+    )
+    checks = {f"delta.constraints.{check}": sql for check, sql in contract.checks.items()}
+    properties = ", ".join(
+        f"'{key}' = '{_quoted(value)}'" for key, value in {**_PROPERTIES, **checks}.items()
+    )
+    partitions = ", ".join(contract.partitioned_by)
+    return (
+        f"CREATE TABLE IF NOT EXISTS {name} ({columns}) USING delta"
+        + (f" PARTITIONED BY ({partitions})" if partitions else "")
+        + f" COMMENT '{_quoted(contract.comment)}' TBLPROPERTIES ({properties})"
+    )
+
+
+def _quoted(text: object) -> str:
+    return str(text).replace("\\", "\\\\").replace("'", "\\'")
+
+
+def _is_conflict(error: BaseException) -> bool:
+    return any(code in str(error) for code in _CONFLICTS)

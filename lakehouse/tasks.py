@@ -1,0 +1,198 @@
+"""A task: the unit that jobs.yaml names, the same function on a laptop, a cluster and Databricks.
+
+`@task` turns a function of a `TaskContext` into a wheel entry point, which takes its arguments
+from the command line, gets a session, runs, writes one row into `ops.task_runs` (also when it
+failed), returns None and raises on failure.
+"""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from lakehouse.code_version import code_version
+from lakehouse.errors import CandlelakeError
+from lakehouse.runs import TaskRun, record
+from lakehouse.session import spark_session
+from lakehouse.settings import Settings, load_settings
+from lakehouse.tables import Lake
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+@dataclass(frozen=True)
+class TaskContext:
+    """What a task may use.
+
+    Attributes:
+        spark: The session.
+        settings: All settings of the run.
+        lake: Reads and writes tables, and remembers the versions.
+        run_id: Names the pipeline run; every gold and ml row carries it.
+        job: Job that the task runs in.
+        task: The task's own name.
+        now: The run's clock, UTC.
+        code_version: Version and digest of the code.
+        settings_digest: SHA-256 of the settings.
+    """
+
+    spark: SparkSession
+    settings: Settings
+    lake: Lake
+    run_id: str
+    job: str
+    task: str
+    now: datetime
+    code_version: str
+    settings_digest: str
+
+
+@dataclass(frozen=True)
+class TaskOutcome:
+    """What a task reports.
+
+    Attributes:
+        message: One line for the summary.
+        figures: Named results, kept in `ops.task_runs` and shown in the summary.
+        unchanged: True when there was nothing to do and no table has a new version.
+    """
+
+    message: str
+    figures: Mapping[str, str] = field(default_factory=dict)
+    unchanged: bool = False
+
+
+@dataclass(frozen=True)
+class Task:
+    """A named task; calling it is the wheel's entry point.
+
+    Attributes:
+        name: As jobs.yaml and the wheel's metadata call it.
+        summary: One line for `--help`.
+        body: Does the work.
+    """
+
+    name: str
+    summary: str
+    body: Callable[[TaskContext], TaskOutcome]
+
+    def __call__(self) -> None:
+        """The wheel's entry point: run from `sys.argv`.
+
+        Raises:
+            CandlelakeError: The task failed for a reason that the message explains.
+        """
+        self.main(sys.argv[1:])
+
+    def main(self, arguments: Sequence[str]) -> TaskRun | None:
+        """Run from command line arguments (`--conf`, `--set`, `--run-id`, `--job`).
+
+        Returns:
+            The row written into `ops.task_runs`; None for `--help`.
+        """
+        # Not `standalone`: click would end with sys.exit(0), which Databricks reports as a failure.
+        result = self.command().main(
+            args=list(arguments), prog_name=self.name, standalone_mode=False
+        )
+        return result if isinstance(result, TaskRun) else None
+
+    def command(self) -> click.Command:
+        """The task's command line."""
+        return click.Command(
+            self.name,
+            params=[
+                click.Option(
+                    ["--conf"],
+                    type=click.Path(path_type=Path),
+                    required=True,
+                    help="Settings of the environment, such as conf/sample.yaml.",
+                ),
+                click.Option(
+                    ["--set", "overrides"],
+                    multiple=True,
+                    metavar="KEY=VALUE",
+                    help="Overrides one setting; may be repeated.",
+                ),
+                click.Option(["--run-id"], help="Names the run; made up when it is not given."),
+                click.Option(["--job"], default="", help="Job that the task runs in."),
+            ],
+            callback=self._main,
+            help=self.summary,
+        )
+
+    def _main(self, conf: Path, overrides: Sequence[str], run_id: str | None, job: str) -> TaskRun:
+        settings = load_settings(conf, overrides)
+        with spark_session(settings.spark) as spark:
+            return self.run(spark, settings, run_id or new_run_id(datetime.now(UTC)), job)
+
+    def run(self, spark: SparkSession, settings: Settings, run_id: str, job: str) -> TaskRun:
+        """Do the work in a given session and record it.
+
+        Returns:
+            The row written into `ops.task_runs`.
+
+        Raises:
+            CandlelakeError: As the body raises it; the failure is recorded first.
+        """
+        context = TaskContext(
+            spark=spark,
+            settings=settings,
+            lake=Lake(spark, settings.warehouse, settings.catalog),
+            run_id=run_id,
+            job=job,
+            task=self.name,
+            now=datetime.now(UTC),
+            code_version=code_version(),
+            settings_digest=settings.digest(),
+        )
+        try:
+            outcome = self.body(context)
+        except Exception as error:
+            reason = str(error) if isinstance(error, CandlelakeError) else repr(error)
+            record(spark, settings, _task_run(context, "failed", TaskOutcome(reason)))
+            raise
+        run = _task_run(context, "unchanged" if outcome.unchanged else "succeeded", outcome)
+        record(spark, settings, run)
+        return run
+
+
+def task(name: str, summary: str) -> Callable[[Callable[[TaskContext], TaskOutcome]], Task]:
+    """Make a task of a function, under the name that jobs.yaml uses."""
+
+    def decorate(body: Callable[[TaskContext], TaskOutcome]) -> Task:
+        return Task(name, summary, body)
+
+    return decorate
+
+
+def new_run_id(now: datetime) -> str:
+    """A run id that sorts by time: `20250201T030405Z-1a2b3c4d`."""
+    return f"{now:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}"
+
+
+def _task_run(context: TaskContext, status: str, outcome: TaskOutcome) -> TaskRun:
+    return TaskRun(
+        run_id=context.run_id,
+        task=context.task,
+        job=context.job,
+        status=status,
+        started_at=context.now,
+        ended_at=datetime.now(UTC),
+        message=" ".join(outcome.message.split())[:2000],
+        figures=dict(outcome.figures),
+        read_versions=dict(context.lake.read_versions),
+        written_versions=dict(context.lake.written_versions),
+        settings_digest=context.settings_digest,
+        settings=context.settings.as_json(),
+        code_version=context.code_version,
+        market=context.settings.archive.market,
+        interval=context.settings.archive.interval,
+    )

@@ -1,0 +1,76 @@
+"""Build the wheel `candlelake`: five packages, the command line and the task entry points."""
+
+from setuptools import setup
+
+# Databricks looks a wheel task's `entry_point` up by name in the package's metadata, and so does
+# `candlelake run`: the names on the left are those of jobs.yaml.
+TASKS = [
+    "ingest_archive=bronze.tasks:ingest_archive",
+    "clean_candles=silver.tasks:clean_candles",
+    "asset_metrics=gold.tasks:asset_metrics",
+    "correlations=gold.tasks:correlations",
+    "smart_index=gold.tasks:smart_index",
+    "pca=ml.tasks:pca",
+    "kmeans=ml.tasks:kmeans",
+    "gbt_features=ml.tasks:gbt_features",
+    "gbt=ml.tasks:gbt",
+    "report=ml.tasks:report",
+    "quality_gate=silver.tasks:quality_gate",
+]
+
+setup(
+    name="candlelake",
+    version="0.1.0",
+    description="From a crypto exchange's raw candles to research that can be trusted, on Delta.",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=["lakehouse", "bronze", "silver", "gold", "ml"],
+    package_data={"": ["py.typed"], "ml": ["templates/*.html"]},  # "" is every package
+    # What the code imports, and the releases it is written for. pyspark, delta-spark and mlflow are
+    # not here: Databricks brings its own. constraints.txt locks all of it (`make lock`).
+    install_requires=[
+        "click>=8.1",
+        "isal>=1.7",
+        "jinja2>=3.1",
+        "matplotlib>=3.9",
+        "numpy>=2.0",
+        "packaging>=24",
+        # pandas 3 gives strings another dtype and dates another resolution: a table, a CSV or a
+        # model's signature must not depend on which of the two a machine has.
+        "pandas>=2.2,<3",
+        "pyarrow>=18",
+        "pydantic>=2.9",
+        "pyyaml>=6.0",
+        "rich>=13.9",
+        "tenacity>=9.0",
+    ],
+    extras_require={
+        "local": [
+            # The newest Spark that a Delta release supports; `connect` is for spark.remote.
+            "pyspark[connect]==4.2.0",
+            # The session loads io.delta:delta-spark_4.2_2.13:4.4.0; 4.4.1 has no such jar yet.
+            "delta-spark==4.4.0",
+            # A newer release may refuse the store (mlflow.db) of this one until it is migrated.
+            "mlflow==3.17.*",
+        ],
+        "test": [
+            "databricks-bundles",
+            "deltalake",
+            "hypothesis",
+            "import-linter",
+            "mypy",
+            "pandas-stubs",
+            "polars",
+            "pytest",
+            "pytest-cov",
+            "ruff",
+            "scikit-learn",
+            "scipy",
+            "setuptools>=77",  # builds the wheel under test with no download
+            "statsmodels",
+            "types-PyYAML",
+            "uv",  # installs all this, and builds the wheel
+        ],
+    },
+    entry_points={"console_scripts": ["candlelake=lakehouse.cli:main"], "candlelake.tasks": TASKS},
+)

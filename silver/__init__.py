@@ -1,0 +1,1 @@
+"""Aligned, cleaned, de-duplicated candles; quarantine, gaps and listings."""

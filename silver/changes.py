@@ -1,0 +1,84 @@
+"""What of silver must be built again: symbols and the month from which, or everything.
+
+Each successful run of the cleaning task is a row of ops.task_runs that names the ledger version
+it read. The ledger as it was then, read by time travel, against the ledger now says which files
+changed.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from pyspark.errors import PySparkException
+from pyspark.sql import functions as F
+
+from bronze.contracts import ARCHIVE_FILES
+from lakehouse.runs import TASK_RUNS
+from lakehouse.tasks import TaskContext
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+
+def pending(context: TaskContext) -> dict[str, str] | None:
+    """Compare the ledger with the one that the last successful run read.
+
+    Returns:
+        Symbol -> first month whose files changed (empty: nothing to do). None means everything:
+        there was no such run, it ran with other settings of this layer or other code, or its
+        version of the ledger can no longer be read.
+    """
+    last = _last_success(context)
+    if last is None:
+        return None
+    ledger = in_scope(context.lake.read(ARCHIVE_FILES), context)
+    if last == context.lake.read_versions[ARCHIVE_FILES.full_name]:
+        return {}
+    try:
+        before = in_scope(context.lake.read_own(ARCHIVE_FILES, last), context)
+        return _changed_months(ledger, before)
+    except PySparkException:
+        return None  # the files of the old version have been vacuumed
+
+
+def in_scope(frame: DataFrame, context: TaskContext) -> DataFrame:
+    """Rows of the run's market and interval."""
+    return frame.where(condition(context))
+
+
+def condition(context: TaskContext) -> str:
+    """The run's market and interval as a SQL condition."""
+    return " AND ".join(f"{key} = '{value}'" for key, value in context.settings.scope.items())
+
+
+def _changed_months(now: DataFrame, before: DataFrame) -> dict[str, str]:
+    content = F.struct("sha256", "rows", "time_unit")
+    old = before.select("source_file", content.alias("old"))
+    changed = (
+        now.select("source_file", "symbol", "month", content.alias("new"))
+        .join(old, "source_file", "left")
+        .where(~F.col("new").eqNullSafe(F.col("old")) & (F.col("new.rows") > 0))
+        .groupBy("symbol")
+        .agg(F.min("month").alias("month"))
+    )
+    return {row["symbol"]: row["month"] for row in changed.collect()}
+
+
+def _last_success(context: TaskContext) -> int | None:
+    """The ledger version that the last comparable run read."""
+    rows = (
+        in_scope(context.lake.read_own(TASK_RUNS), context)
+        .where((F.col("task") == context.task) & (F.col("status") != "failed"))
+        .orderBy(F.col("ended_at").desc())
+        .select("read_versions", "settings", "code_version")
+        .limit(1)
+        .collect()
+    )
+    if not rows or rows[0]["code_version"] != context.code_version:
+        return None
+    then = json.loads(rows[0]["settings"])["silver"]
+    if then != json.loads(context.settings.as_json())["silver"]:
+        return None
+    version = rows[0]["read_versions"].get(ARCHIVE_FILES.full_name)
+    return None if version is None else int(version)

@@ -1,0 +1,219 @@
+"""The task `clean_candles`: bronze.klines -> the four silver tables.
+
+Only symbols and months whose files changed are built again, and the result equals a full
+rebuild: a symbol is carried on from its last candle before the first month that changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+
+from bronze.contracts import ARCHIVE_FILES, KLINES
+from lakehouse.errors import ConservationError, NotEnoughData
+from lakehouse.intervals import interval_micros
+from lakehouse.tasks import TaskContext, TaskOutcome
+from silver.alignment import align
+from silver.changes import condition, in_scope, pending
+from silver.cleaning import accepted, file_facts, rejected, resolve_duplicates, tag
+from silver.contracts import CANDLES, GAPS, LISTINGS, REJECTED_CANDLES
+from silver.history import gaps, listings
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The part of the tables that is built again.
+
+    Attributes:
+        where: It as a SQL condition, the same on klines, candles and quarantine.
+        before: The rows of its symbols that come before it; None when there are none.
+        market_last_us: open_time of the market's last bar, microseconds.
+    """
+
+    where: str
+    before: str | None
+    market_last_us: int
+
+
+def run_clean_candles(context: TaskContext) -> TaskOutcome:
+    """Bring the silver tables up to the newest bronze rows.
+
+    Raises:
+        NotEnoughData: Bronze has no candle for the market and interval.
+        ConservationError: A published row is in neither or in both of candles and quarantine.
+    """
+    ledger = in_scope(context.lake.read(ARCHIVE_FILES), context).where("rows > 0")
+    if ledger.isEmpty():
+        raise NotEnoughData(_nothing_ingested(context))
+    changed = pending(context)
+    if changed == {}:
+        return _outcome(context, "nothing new in bronze", unchanged=True)
+    settings = context.settings
+    klines = in_scope(context.lake.read(KLINES), context)
+    tagged = tag(klines, file_facts(ledger), settings.archive.interval, settings.silver)
+    part = _whole(context, tagged) if changed is None else _part(context, tagged, changed)
+    resolved = resolve_duplicates(tagged.where(part.where))
+    candles = align(
+        _carried_on(context, accepted(resolved), part),
+        settings.archive.interval,
+        settings.silver.max_fill_bars,
+        part.market_last_us,
+    ).where(part.where)
+    context.lake.replace(CANDLES, candles, where=part.where)
+    context.lake.replace(REJECTED_CANDLES, rejected(resolved), where=part.where)
+    _check_conservation(context, ledger, part)
+    _write_history(context)
+    scope = "all symbols" if part.before is None else f"{len(changed or {})} symbols changed"
+    return _outcome(context, scope, unchanged=False)
+
+
+def _nothing_ingested(context: TaskContext) -> str:
+    archive = context.settings.archive
+    return (
+        f"bronze holds no {archive.interval} candles of market {archive.market}: "
+        "SELECT source_file, status, error FROM bronze.archive_files tells why"
+    )
+
+
+def _whole(context: TaskContext, tagged: DataFrame) -> _Part:
+    last = _last_bar(tagged)
+    if last is None:
+        raise NotEnoughData("every published row broke a rule: no candle is left to clean")
+    return _Part(condition(context), None, last)
+
+
+def _part(context: TaskContext, tagged: DataFrame, changed: dict[str, str]) -> _Part:
+    """The changed symbols from the first month that changed, and who else must be built again.
+
+    When the market's last bar has moved on, a symbol that had stopped shortly before it gets more
+    filled bars. When it has moved back, everything is built again.
+    """
+    listed = in_scope(context.lake.read_own(LISTINGS), context)
+    last_bars = {
+        row["symbol"]: row["us"]
+        for row in listed.select("symbol", F.unix_micros("last_open_time").alias("us")).collect()
+    }
+    new = tagged.where(_symbols_from(changed, min(changed.values())))
+    unchanged = [us for symbol, us in last_bars.items() if symbol not in changed]
+    market_last = max([*unchanged, _last_bar(new) or 0])
+    old_last = max(last_bars.values(), default=0)
+    if market_last < old_last or not last_bars:
+        return _whole(context, tagged)
+    months = dict(changed)
+    if market_last > old_last:
+        fillable = context.settings.silver.max_fill_bars * interval_micros(
+            context.settings.archive.interval
+        )
+        for symbol, us in last_bars.items():
+            if us >= old_last - fillable:
+                months[symbol] = min(months.get(symbol, _month(us)), _month(us))
+    start = min(months.values())
+    symbols = "" if set(months) >= set(last_bars) else f" AND {_symbol_in(months)}"
+    scope = condition(context)
+    return _Part(
+        where=f"{scope} AND month >= '{start}'{symbols}",
+        before=f"{scope} AND month < '{start}'{symbols}",
+        market_last_us=market_last,
+    )
+
+
+def _last_bar(tagged: DataFrame) -> int | None:
+    row = tagged.where(F.size("rules") == 0).agg(F.max("open_us")).collect()[0]
+    return None if row[0] is None else int(row[0])
+
+
+def _symbols_from(symbols: Iterable[str], month: str) -> str:
+    return f"month >= '{month}' AND {_symbol_in(symbols)}"
+
+
+def _symbol_in(symbols: Iterable[str]) -> str:
+    # Symbols are the archive's folder names; a quote in one must not end the text.
+    texts = ", ".join("'" + symbol.replace("'", "\\'") + "'" for symbol in sorted(symbols))
+    return f"symbol IN ({texts})"
+
+
+def _month(micros: int) -> str:
+    return f"{datetime.fromtimestamp(micros / 1e6, UTC):%Y-%m}"
+
+
+def _carried_on(context: TaskContext, candles: DataFrame, part: _Part) -> DataFrame:
+    """The part's candles, and before them each symbol's last candle that comes before the part."""
+    fresh = candles.withColumn("segment", F.lit(None).cast("int"))
+    if part.before is None:
+        return fresh
+    earlier = context.lake.read_own(CANDLES).where(part.before).where("NOT is_filled")
+    last = earlier.groupBy("market", "interval", "symbol").agg(
+        F.max(F.unix_micros("open_time")).alias("open_us"),
+        F.max_by("close", "open_time").alias("close"),
+        F.max_by("segment", "open_time").alias("segment"),
+    )
+    return fresh.unionByName(last, allowMissingColumns=True)
+
+
+def _check_conservation(context: TaskContext, ledger: DataFrame, part: _Part) -> None:
+    """Published rows = candles that are not filled + rows in quarantine, for every file."""
+    kept = context.lake.read_own(CANDLES).where(part.where).where("NOT is_filled")
+    refused = context.lake.read_own(REJECTED_CANDLES).where(part.where)
+    found = (
+        kept.select("source_file")
+        .unionAll(refused.select("source_file"))
+        .groupBy("source_file")
+        .agg(F.count("*").alias("found"))
+    )
+    wrong = (
+        ledger.where(part.where)
+        .select("source_file", "rows")
+        .join(found, "source_file", "full")
+        .where(~F.col("rows").eqNullSafe(F.col("found")))
+        .limit(3)
+        .collect()
+    )
+    if wrong:
+        detail = "; ".join(
+            f"{w['source_file']}: {w['rows']} published, {w['found']} found" for w in wrong
+        )
+        raise ConservationError(f"silver does not account for every bronze row: {detail}")
+
+
+def _write_history(context: TaskContext) -> None:
+    interval, silver = context.settings.archive.interval, context.settings.silver
+    scope = condition(context)
+    candles = context.lake.read_own(CANDLES).where(scope)
+    context.lake.replace(LISTINGS, listings(candles, interval, silver.max_fill_bars), scope)
+    listed = context.lake.read_own(LISTINGS).where(scope)
+    found = gaps(candles, listed, interval, silver.max_fill_bars, silver.outage_share)
+    context.lake.replace(GAPS, found, scope)
+
+
+def _outcome(context: TaskContext, scope: str, *, unchanged: bool) -> TaskOutcome:
+    listed = in_scope(context.lake.read_own(LISTINGS), context)
+    totals = listed.agg(
+        F.count("*").alias("symbols"),
+        F.count_if(F.col("status") == "ended").alias("ended"),
+        F.sum("bars").alias("bars"),
+        F.sum("filled_bars").alias("filled"),
+    ).collect()[0]
+    refused = in_scope(context.lake.read_own(REJECTED_CANDLES), context)
+    rules = (
+        refused.select(F.explode("rules").alias("rule")).groupBy("rule").count().orderBy("rule")
+    ).collect()
+    holes = in_scope(context.lake.read_own(GAPS), context).groupBy("kind").count().collect()
+    count = refused.count() if rules else 0
+    figures = {
+        "candles": f"{totals['bars']:,}",
+        "filled bars": f"{totals['filled']:,}",
+        "symbols": f"{totals['symbols']:,} ({totals['ended']:,} ended)",
+        "rejected candles": f"{count:,}",
+        "gaps": ", ".join(f"{row['count']:,} {row['kind']}" for row in holes) or "0",
+    }
+    if rules:
+        figures["broken rules"] = ", ".join(f"{row['rule']} {row['count']:,}" for row in rules)
+    message = f"{scope}: {figures['candles']} candles, {figures['rejected candles']} rejected"
+    return TaskOutcome(message, figures, unchanged)
