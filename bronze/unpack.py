@@ -109,8 +109,6 @@ def _inflate(member: zipfile.ZipInfo, stored: bytes) -> bytes:
             body = inflater.decompress(stored, member.file_size + 1)
         except isal_zlib.IsalError as error:  # type: ignore[misc]  # isal's stub types it as an instance
             raise FileRefused("corrupt_zip", f"the member does not inflate: {error}") from error
-        if len(body) <= member.file_size and not inflater.eof:
-            raise FileRefused("corrupt_zip", "the member's deflate stream is cut off")
     else:
         raise FileRefused(
             "unexpected_content", f"compression method {member.compress_type}, not deflate"

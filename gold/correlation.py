@@ -1,7 +1,7 @@
-"""Pearson correlation of all pairs of symbols, the same to the last bit on every machine.
+"""Pearson correlation of all pairs of symbols: equal returns give equal bits on every machine.
 
-A plain matrix product would not be: BLAS orders its sums by the matrix's shape and by the
-processor, so a pair's last bits would change with the symbols beside it.
+A plain matrix product would not: BLAS orders its sums by the matrix's shape and by the processor,
+so a pair's last bits would change with the symbols beside it.
 """
 
 import numpy as np

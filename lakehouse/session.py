@@ -6,8 +6,10 @@ Nothing else in Candlelake knows which of them it runs on.
 import logging
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lakehouse.errors import EnvironmentProblem
@@ -18,7 +20,10 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 # 4.4.0 and not newer: the jar of 4.4.1 is not published for Spark 4.2 yet.
-DELTA_PACKAGE = "io.delta:delta-spark_4.2_2.13:4.4.0"
+DELTA_RELEASE = "4.4.0"
+DELTA_PACKAGE = f"io.delta:delta-spark_4.2_2.13:{DELTA_RELEASE}"
+# delta-spark, delta-storage and three of delta-kernel.
+_DELTA_JARS = 5
 
 # Needed wherever Delta tables are read and written; Databricks has them built in.
 _DELTA_CONF = {
@@ -36,7 +41,6 @@ _SEMANTIC_CONF = {
 
 # A small machine: few partitions, no web server, no progress bars between ours.
 _LOCAL_CONF = {
-    "spark.jars.packages": DELTA_PACKAGE,
     "spark.databricks.delta.snapshotPartitions": "2",
     "spark.sql.shuffle.partitions": "2",
     "spark.ui.enabled": "false",
@@ -46,6 +50,10 @@ _LOCAL_CONF = {
     # One file stays open for each month written, so rows need no sort before a write.
     "spark.sql.maxConcurrentOutputFileWriters": "64",
 }
+
+
+# Where Spark keeps the jars of packages that it has resolved.
+_IVY_JARS = Path("~/.ivy2.5.2/jars")
 
 
 @contextmanager
@@ -87,23 +95,54 @@ def _start(settings: SparkSettings) -> "SparkSession":
         require_java()
         # Executors must run this interpreter, where the wheel is installed.
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-        local = _LOCAL_CONF if settings.master else {}
+        local = {**_LOCAL_CONF, **_delta_jars()} if settings.master else {}
         if settings.master:
             builder = builder.master(settings.master)
         for key, value in {**_DELTA_CONF, **local, **settings.conf}.items():
             builder = builder.config(key, value)
     logging.getLogger("py4j").setLevel(logging.ERROR)
     try:
-        session = builder.getOrCreate()
+        with _spark_log() as spark_log:
+            session = builder.getOrCreate()
     except Exception as error:
         reason = str(error).strip().splitlines()[0]
         raise EnvironmentProblem(
-            f"Spark did not start ({reason}): `candlelake doctor` says what is missing"
+            f"Spark did not start ({reason}): its log is {spark_log}, and `candlelake doctor` "
+            "says what is missing"
         ) from error
     if not settings.remote:
         session.sparkContext.setLogLevel("ERROR")
     _apply_semantics(session)
     return session
+
+
+def _delta_jars() -> dict[str, str]:
+    """Delta's jars from an earlier start where they are there, else by resolving the package.
+
+    Kept jars on the class path save the 5 s that a resolution takes at every start.
+    """
+    kept = sorted(_IVY_JARS.expanduser().glob(f"io.delta_delta-*-{DELTA_RELEASE}.jar"))
+    if len(kept) < _DELTA_JARS:
+        return {"spark.jars.packages": DELTA_PACKAGE}
+    return {"spark.driver.extraClassPath": os.pathsep.join(map(str, kept))}
+
+
+@contextmanager
+def _spark_log() -> Iterator[Path]:
+    """Let a JVM that starts in the block write its standard error into a file.
+
+    It tells of every package it resolves and of each failed attempt of a task; what matters of
+    that is raised as an error.
+    """
+    path = Path(tempfile.gettempdir()) / f"candlelake-spark-{os.getpid()}.log"
+    terminal = os.dup(2)
+    with path.open("ab") as file:
+        os.dup2(file.fileno(), 2)
+    try:
+        yield path
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
 
 
 def _apply_semantics(session: "SparkSession") -> None:

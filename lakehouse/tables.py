@@ -7,6 +7,8 @@ that the task's results can be traced and had again.
 
 from __future__ import annotations
 
+import logging
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +22,8 @@ from lakehouse.errors import TableError
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row, SparkSession
     from pyspark.sql.types import StructType
+
+log = logging.getLogger(__name__)
 
 # What keeps a table readable by other engines and its commits small.
 _PROPERTIES = {
@@ -113,6 +117,7 @@ class Lake:
 
     def _write(self, contract: TableContract, frame: DataFrame, where: str | None) -> int:
         self._create(contract)
+        started = time.monotonic()
         token = uuid.uuid4().hex
         writer = _conform(contract, frame).write.format("delta").option("userMetadata", token)
         if where is None:
@@ -129,6 +134,8 @@ class Lake:
                 writer.saveAsTable(self.name(contract))
         version = self._version_of(contract, token)
         self.written_versions[contract.full_name] = version
+        seconds = time.monotonic() - started
+        log.debug("%s: version %d written in %.1f s", contract.full_name, version, seconds)
         return version
 
     def _version_of(self, contract: TableContract, token: str) -> int:

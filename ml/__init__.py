@@ -1,0 +1,1 @@
+"""PCA, KMeans and GBT runs in MLflow, and the report."""

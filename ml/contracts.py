@@ -1,0 +1,150 @@
+"""Table contracts of the ml layer: the features the trees learn from, and what the models found."""
+
+from lakehouse.contracts import Column, TableContract
+
+_MARKET = Column("market", "STRING", "`spot` or `um` (USDT-margined perpetuals).", nullable=False)
+_INTERVAL = Column("interval", "STRING", "Bar length in Binance's spelling (`4h`).", nullable=False)
+_RUN_ID = Column("run_id", "STRING", "Run that wrote the row; joins ops.task_runs.", nullable=False)
+_MLFLOW_RUN_ID = Column(
+    "mlflow_run_id", "STRING", "MLflow run with the model, metrics and plots.", nullable=False
+)
+_OF_MODEL = (_RUN_ID, _MLFLOW_RUN_ID, _MARKET, _INTERVAL)
+_SYMBOL = Column("symbol", "STRING", "Symbol as in the archive (`BTCUSDT`).", nullable=False)
+_OPEN_TIME = Column(
+    "open_time",
+    "TIMESTAMP",
+    "Start of the bar at whose close the features are known, UTC.",
+    nullable=False,
+)
+_TARGET = "Log return of the next bar"
+
+FEATURES = TableContract(
+    layer="ml",
+    name="features",
+    comment="What the trees learn from: features known at each bar's close, and the next return.",
+    columns=(
+        _MARKET,
+        _INTERVAL,
+        _SYMBOL,
+        _OPEN_TIME,
+        Column("ret_lag1", "DOUBLE", "Log return of the bar; NULL at a segment's first bar."),
+        Column("ret_lag2", "DOUBLE", "Log return of the bar before; NULL outside the segment."),
+        Column("ret_lag3", "DOUBLE", "Log return two bars before; NULL outside the segment."),
+        Column(
+            "ma_ratio",
+            "DOUBLE",
+            "Mean of the last 7 closes over that of the last 30; NULL until the segment has 30.",
+        ),
+        Column(
+            "volatility_7",
+            "DOUBLE",
+            "Sample standard deviation of the last 7 log returns, not annualised; NULL until the "
+            "segment has them.",
+        ),
+        Column("target", "DOUBLE", f"{_TARGET}; NULL at a segment's last bar."),
+        _RUN_ID,
+    ),
+    key=("market", "interval", "symbol", "open_time"),
+    partitioned_by=("market", "interval"),
+    # Delta refuses a row whose condition is NULL, so each says what a NULL means.
+    checks={
+        "ma_ratio_positive": "ma_ratio IS NULL OR ma_ratio > 0",
+        "volatility_7_not_negative": "volatility_7 IS NULL OR volatility_7 >= 0",
+    },
+)
+
+PCA_COMPONENTS = TableContract(
+    layer="ml",
+    name="pca_components",
+    comment="Principal components of the covariance of log returns, bars x symbols.",
+    columns=(
+        *_OF_MODEL,
+        Column("component", "INT", "Place by explained variance, from 1.", nullable=False),
+        Column(
+            "explained_variance",
+            "DOUBLE",
+            "Share of the total variance, a fraction.",
+            nullable=False,
+        ),
+        Column(
+            "cumulative_variance",
+            "DOUBLE",
+            "Share of the total variance of this component and those before it, a fraction.",
+            nullable=False,
+        ),
+    ),
+    key=("run_id", "component"),
+    checks={
+        "component_from_one": "component >= 1",
+        # Rounding may carry a sum of shares a few ulp past 1.
+        "shares_of_one": "explained_variance >= 0 AND explained_variance <= cumulative_variance "
+        "AND cumulative_variance <= 1 + 1e-9",
+    },
+)
+
+CLUSTERS = TableContract(
+    layer="ml",
+    name="clusters",
+    comment="KMeans clusters of symbols by standardised return, volatility and Sharpe ratio.",
+    columns=(
+        *_OF_MODEL,
+        Column(
+            "as_of",
+            "TIMESTAMP",
+            "Exclusive end of what was known, UTC: the close of the last bar used.",
+            nullable=False,
+        ),
+        _SYMBOL,
+        Column(
+            "cluster",
+            "INT",
+            "Cluster from 0, in descending order of the mean Sharpe ratio.",
+            nullable=False,
+        ),
+        Column(
+            "is_leader",
+            "BOOLEAN",
+            "Whether it has the highest Sharpe ratio of its cluster; exactly one has.",
+            nullable=False,
+        ),
+        Column("annual_return", "DOUBLE", "As in gold.asset_metrics.", nullable=False),
+        Column("annual_volatility", "DOUBLE", "As in gold.asset_metrics.", nullable=False),
+        Column("sharpe", "DOUBLE", "As in gold.asset_metrics.", nullable=False),
+    ),
+    key=("run_id", "symbol"),
+    checks={"cluster_from_zero": "cluster >= 0", "volatility_positive": "annual_volatility > 0"},
+)
+
+FEATURE_IMPORTANCES = TableContract(
+    layer="ml",
+    name="feature_importances",
+    comment="How much each feature lowered the loss of the trees fitted to all rows (in-sample).",
+    columns=(
+        *_OF_MODEL,
+        Column("feature", "STRING", "Column of ml.features.", nullable=False),
+        Column(
+            "importance",
+            "DOUBLE",
+            "Share of the loss reduction, averaged over trees; the shares sum to 1.",
+            nullable=False,
+        ),
+    ),
+    key=("run_id", "feature"),
+    checks={"importance_within_bounds": "importance BETWEEN 0 AND 1 + 1e-9"},
+)
+
+PREDICTIONS = TableContract(
+    layer="ml",
+    name="predictions",
+    comment="Walk-forward predictions of the trees: each from a model fitted on the past alone.",
+    columns=(
+        *_OF_MODEL,
+        _SYMBOL,
+        _OPEN_TIME,
+        Column("target", "DOUBLE", f"{_TARGET}, which came true.", nullable=False),
+        Column("prediction", "DOUBLE", f"{_TARGET}, as predicted.", nullable=False),
+        Column("split", "STRING", "Walk-forward fold that it is from (`fold_1`).", nullable=False),
+    ),
+    key=("run_id", "symbol", "open_time"),
+    checks={"split_is_a_fold": "split RLIKE '^fold_[0-9]+$'"},
+)

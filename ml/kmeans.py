@@ -1,0 +1,201 @@
+"""The task `kmeans`: gold.asset_metrics -> ml.clusters and an MLflow run.
+
+Symbols are grouped by their standardised return, volatility and Sharpe ratio over all history
+(in-sample). Each number of clusters tried is a child run; the one in the settings is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+from pyspark.ml import Pipeline, PipelineModel
+from pyspark.ml.clustering import KMeans
+from pyspark.ml.evaluation import ClusteringEvaluator
+from pyspark.ml.feature import SQLTransformer, StandardScaler, VectorAssembler
+from pyspark.sql import functions as F
+
+from gold.contracts import ASSET_METRICS
+from gold.returns import FloatArray, IntArray
+from lakehouse.errors import NotEnoughData
+from lakehouse.tasks import TaskContext, TaskOutcome
+from ml import plots
+from ml.clusters import cluster_statistics, leaders, renumbering
+from ml.contracts import CLUSTERS
+from ml.tracking import DOUBLE, INTEGER, TrackedRun, tracked_run
+
+if TYPE_CHECKING:
+    from pyspark.ml.clustering import KMeansModel
+    from pyspark.sql import DataFrame
+
+MEASURES = ("annual_return", "annual_volatility", "sharpe")
+
+
+@dataclass(frozen=True)
+class Clustering:
+    """One number of clusters tried.
+
+    Attributes:
+        model: The fitted KMeans, on standardised measures.
+        label: Its label of each symbol, in symbol order, shape (symbols,).
+        silhouette: Mean silhouette by squared Euclidean distance, from -1 to 1.
+    """
+
+    model: KMeansModel
+    label: IntArray
+    silhouette: float
+
+
+def run_kmeans(context: TaskContext) -> TaskOutcome:
+    """Fit, track and write the clusters.
+
+    Raises:
+        NotEnoughData: No more symbols with different figures than clusters.
+    """
+    settings = context.settings.ml.kmeans
+    metrics = _newest_metrics(context)
+    with tracked_run(context, "kmeans") as run:
+        run.log_inputs(ASSET_METRICS)
+        # One partition in symbol order: the start of the algorithm depends on where rows lie.
+        symbols = context.spark.createDataFrame(metrics.select(["symbol", *MEASURES])).coalesce(1)
+        standardised, candidates = _sweep(context, run, symbols, metrics.num_rows)
+        chosen = candidates[settings.clusters]
+        sharpe = _column(metrics, "sharpe")
+        numbers = renumbering(chosen.label, sharpe, settings.clusters)
+        cluster = numbers[chosen.label]
+        model = PipelineModel([*standardised.stages, chosen.model, _renumber(numbers)])
+        _track(run, context, metrics, cluster, candidates)
+        run.log_model(model, "candlelake-kmeans", dict.fromkeys(MEASURES, DOUBLE), INTEGER)
+        rows = _rows(context, run.mlflow_run_id, metrics, cluster)
+        context.lake.replace(
+            CLUSTERS, context.lake.frame(CLUSTERS, rows), f"run_id = '{context.run_id}'"
+        )
+    return TaskOutcome(
+        f"{metrics.num_rows:,} symbols in {settings.clusters} clusters, "
+        f"silhouette {chosen.silhouette:.2f}",
+        {"silhouette": f"{chosen.silhouette:.2f}"},
+    )
+
+
+def _newest_metrics(context: TaskContext) -> pa.Table:
+    """Symbols with a Sharpe ratio over all history, as of the newest date, in symbol order."""
+    scope = context.settings.scope
+    static = context.lake.read(ASSET_METRICS).where(
+        (F.col("market") == scope["market"])
+        & (F.col("interval") == scope["interval"])
+        & F.col("lookback_days").isNull()
+    )
+    newest = static.agg(F.max("as_of").alias("as_of"))
+    metrics = (
+        static.join(newest, "as_of", "inner")
+        .where("sharpe IS NOT NULL")
+        .select("as_of", "symbol", *MEASURES)
+        .toArrow()
+        .sort_by("symbol")
+    )
+    clusters = context.settings.ml.kmeans.clusters
+    different = len(set(zip(*(metrics[name].to_pylist() for name in MEASURES), strict=True)))
+    if different <= clusters:
+        raise NotEnoughData(
+            f"{different} symbols with a Sharpe ratio of their own are too few for {clusters} "
+            "clusters: widen the universe or the months, or lower ml.kmeans.clusters"
+        )
+    return metrics
+
+
+def _sweep(
+    context: TaskContext, run: TrackedRun, symbols: DataFrame, count: int
+) -> tuple[PipelineModel, Mapping[int, Clustering]]:
+    """Fit each number of clusters that leaves a cluster more than one symbol."""
+    settings = context.settings.ml.kmeans
+    standardised = Pipeline(
+        stages=[
+            VectorAssembler(inputCols=list(MEASURES), outputCol="measures"),
+            StandardScaler(
+                inputCol="measures", outputCol="standardised", withMean=True, withStd=True
+            ),
+        ]
+    ).fit(symbols)
+    points = standardised.transform(symbols)
+    candidates = {}
+    for clusters in sorted({*settings.sweep, settings.clusters}):
+        if clusters < count:
+            with run.child(f"k_{clusters}", {"k": clusters}, {}) as child:
+                candidates[clusters] = fit_kmeans(points, clusters, context.settings.ml.seed)
+                child.log_metrics({"silhouette": candidates[clusters].silhouette})
+    return standardised, candidates
+
+
+def fit_kmeans(points: DataFrame, clusters: int, seed: int) -> Clustering:
+    """Fit one number of clusters.
+
+    Args:
+        points: symbol and the vector standardised.
+        clusters: k.
+        seed: Of the starting centres.
+    """
+    fitted = KMeans(k=clusters, seed=seed, featuresCol="standardised", predictionCol="label").fit(
+        points
+    )
+    labelled = fitted.transform(points)
+    silhouette = ClusteringEvaluator(featuresCol="standardised", predictionCol="label")
+    label = labelled.select("symbol", "label").toArrow().sort_by("symbol")["label"]
+    return Clustering(
+        fitted, np.asarray(label.to_numpy(), dtype=np.int64), silhouette.evaluate(labelled)
+    )
+
+
+def _renumber(numbers: IntArray) -> SQLTransformer:
+    """The model's last stage: from KMeans' label to the number of the cluster."""
+    array = ", ".join(str(number) for number in numbers)
+    return SQLTransformer(
+        statement=f"SELECT *, element_at(array({array}), label + 1) AS prediction FROM __THIS__"
+    )
+
+
+def _track(
+    run: TrackedRun,
+    context: TaskContext,
+    metrics: pa.Table,
+    cluster: IntArray,
+    candidates: Mapping[int, Clustering],
+) -> None:
+    chosen = context.settings.ml.kmeans.clusters
+    scope = " ".join(context.settings.scope.values())
+    symbols = metrics["symbol"].to_pylist()
+    annual_return, volatility, sharpe = (_column(metrics, name) for name in MEASURES)
+    statistics = cluster_statistics(symbols, cluster, annual_return, volatility, sharpe)
+    run.log_metrics({"silhouette": candidates[chosen].silhouette, "symbols": len(symbols)})
+    rows = [asdict(one) for one in statistics]
+    run.log_csv("clusters.csv", {name: [row[name] for row in rows] for name in rows[0]})
+    leading = [one.leader for one in statistics]
+    scatter = plots.cluster_scatter(symbols, volatility, annual_return, cluster, leading, scope)
+    run.log_figure(scatter, "clusters.png")
+    silhouettes = [candidate.silhouette for candidate in candidates.values()]
+    sweep = plots.silhouette_sweep(list(candidates), silhouettes, chosen, scope)
+    run.log_figure(sweep, "silhouette.png")
+
+
+def _rows(
+    context: TaskContext, mlflow_run_id: str, metrics: pa.Table, cluster: IntArray
+) -> list[dict[str, object]]:
+    """Rows of ml.clusters."""
+    leading = leaders(cluster, _column(metrics, "sharpe"))
+    return [
+        {
+            "run_id": context.run_id,
+            "mlflow_run_id": mlflow_run_id,
+            **context.settings.scope,
+            **row,
+            "cluster": int(cluster[place]),
+            "is_leader": bool(leading[place]),
+        }
+        for place, row in enumerate(metrics.to_pylist())
+    ]
+
+
+def _column(metrics: pa.Table, name: str) -> FloatArray:
+    return np.asarray(metrics[name].to_numpy(), dtype=np.float64)

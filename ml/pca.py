@@ -1,0 +1,131 @@
+"""The task `pca`: silver.candles -> ml.pca_components and an MLflow run.
+
+Spark ML's PCA, on the covariance of the log returns: rows are the bars at which any symbol has a
+return, columns all symbols, a missing return is 0. In-sample: it uses every bar there is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+from pyspark.ml.feature import PCA
+from pyspark.ml.functions import array_to_vector
+from pyspark.sql import functions as F
+
+from gold.panel import PANEL_COLUMNS, returns_panel
+from gold.returns import FloatArray
+from gold.statistics import scoped_candles
+from lakehouse.errors import NotEnoughData
+from lakehouse.tasks import TaskContext, TaskOutcome
+from ml import plots
+from ml.contracts import PCA_COMPONENTS
+from ml.tracking import VECTOR, TrackedRun, tracked_run
+from silver.contracts import CANDLES
+
+if TYPE_CHECKING:
+    from pyspark.ml.feature import PCAModel
+    from pyspark.sql import DataFrame
+
+_ROWS_DDL = "open_us bigint, returns array<double>"
+
+
+def run_pca(context: TaskContext) -> TaskOutcome:
+    """Fit, track and write the components.
+
+    Raises:
+        NotEnoughData: Fewer symbols or bars than components, or no price ever moved.
+    """
+    components = context.settings.ml.pca.components
+    candles = scoped_candles(context)
+    symbols = _symbols(candles, components)
+    with tracked_run(context, "pca") as run:
+        run.log_inputs(CANDLES)
+        model = fit_pca(returns_rows(candles), components)
+        explained = np.asarray(model.explainedVariance.toArray())
+        if not np.isfinite(explained).all():
+            raise NotEnoughData(
+                "no symbol's close ever changes, so there is no variance to explain"
+            )
+        cumulative = np.cumsum(explained)
+        _track(
+            run, model, symbols, explained, cumulative, " ".join(context.settings.scope.values())
+        )
+        rows = [
+            {
+                "run_id": context.run_id,
+                "mlflow_run_id": run.mlflow_run_id,
+                **context.settings.scope,
+                "component": place + 1,
+                "explained_variance": float(explained[place]),
+                "cumulative_variance": float(cumulative[place]),
+            }
+            for place in range(components)
+        ]
+        context.lake.replace(
+            PCA_COMPONENTS,
+            context.lake.frame(PCA_COMPONENTS, rows),
+            f"run_id = '{context.run_id}'",
+        )
+    return TaskOutcome(
+        f"{components} components of {len(symbols):,} symbols explain {cumulative[-1]:.1%}",
+        {"first component": f"{explained[0]:.1%}", "all components": f"{cumulative[-1]:.1%}"},
+    )
+
+
+def returns_rows(candles: DataFrame) -> DataFrame:
+    """Log returns as one row for each bar: open_us and returns, an array in symbol order.
+
+    The matrix is laid out in one task of an executor, as all of a bar must meet there.
+    """
+    panel = candles.select("market", *PANEL_COLUMNS).groupBy("market")
+    return panel.applyInArrow(_returns_rows, _ROWS_DDL)
+
+
+def fit_pca(rows: DataFrame, components: int) -> PCAModel:
+    """Fit PCA to rows of `returns_rows`.
+
+    The fit passes over its input several times. The shuffle keeps the matrix on disk meanwhile,
+    so that it is laid out once, and spreads its rows.
+    """
+    vectors = rows.repartition("open_us").select(array_to_vector(F.col("returns")).alias("returns"))
+    # `prediction` is the column that MLflow returns from a loaded model.
+    return PCA(k=components, inputCol="returns", outputCol="prediction").fit(vectors)
+
+
+def _returns_rows(candles: pa.Table) -> pa.Table:
+    panel = returns_panel(candles)
+    bars, symbols = panel.matrix.shape
+    starts = pa.array(np.arange(0, bars * symbols + 1, symbols, dtype=np.int32))
+    returns = pa.ListArray.from_arrays(starts, pa.array(panel.matrix.ravel()))
+    return pa.table({"open_us": pa.array(panel.times), "returns": returns})
+
+
+def _symbols(candles: DataFrame, components: int) -> list[str]:
+    """All symbols in the order of the matrix's columns."""
+    bars = {row[0]: row[1] for row in candles.groupBy("symbol").count().collect()}
+    longest = max(bars.values(), default=0)
+    if len(bars) < components or longest <= components + 1:
+        raise NotEnoughData(
+            f"{len(bars)} symbols with at most {longest} bars are too few for {components} "
+            "principal components: widen the universe or the months, or lower ml.pca.components"
+        )
+    return sorted(bars)
+
+
+def _track(
+    run: TrackedRun,
+    model: PCAModel,
+    symbols: list[str],
+    explained: FloatArray,
+    cumulative: FloatArray,
+    scope: str,
+) -> None:
+    shares = {f"explained_variance_{place + 1}": value for place, value in enumerate(explained)}
+    run.log_metrics({**shares, "cumulative_variance": cumulative[-1]})
+    run.log_figure(plots.scree(explained, cumulative, scope), "scree.png")
+    loadings = np.asarray(model.pc.toArray()).T
+    columns = {f"component_{place + 1}": list(row) for place, row in enumerate(loadings)}
+    run.log_csv("loadings.csv", {"symbol": symbols, **columns})
+    run.log_model(model, "candlelake-pca", {"returns": VECTOR}, VECTOR)

@@ -1,0 +1,222 @@
+"""What the report shows: the newest results of one market and interval, as small pandas frames.
+
+Nothing here grows with the number of bars: candles are only counted, in the tables that count
+them already. Times are UTC. A table that does not exist yet gives an empty frame.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from pyspark.sql import functions as F
+
+from bronze.contracts import ARCHIVE_FILES, REJECTED_LINES
+from gold.contracts import ASSET_METRICS, CORRELATIONS, INDEX_DECISIONS, INDEX_WEIGHTS
+from gold.index import STATIC_INDEX
+from lakehouse.contracts import TableContract
+from lakehouse.errors import TableError
+from lakehouse.runs import TASK_RUNS
+from lakehouse.settings import Settings
+from lakehouse.tables import Lake
+from ml.contracts import CLUSTERS, FEATURE_IMPORTANCES, PCA_COMPONENTS
+from silver.contracts import LISTINGS, REJECTED_CANDLES
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+TASKS = (
+    *("ingest_archive", "clean_candles", "asset_metrics", "correlations", "smart_index"),
+    *("pca", "kmeans", "gbt_features", "gbt"),
+)
+"""Tasks whose results the report shows, in the order of the pipeline."""
+
+_FILE_COUNTS = (
+    "count(*) AS files",
+    "sum(`rows`) AS rows",
+    "sum(rejected_lines) AS rejected_lines",
+)
+# A candle can break several rules; counted by the set of them, the counts sum to the candles.
+_RULES = "concat_ws(', ', array_sort(rules)) AS broken"
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """Contents of one report; a frame is empty where a table has no rows for it.
+
+    Attributes:
+        market: `spot` or `um`.
+        interval: Bar length in Binance's spelling.
+        as_of: Close of the last bar used by the gold results, UTC.
+        threshold: Correlation beyond which two symbols met in the index's tournament.
+        listings: `silver.listings`.
+        metrics: `gold.asset_metrics` over all history at `as_of`.
+        correlations: symbol_a, symbol_b and rho of `gold.correlations` at `as_of`.
+        weights: `gold.index_weights` at `as_of`.
+        decisions: `gold.index_decisions` at `as_of`.
+        pca_components: `ml.pca_components` of the newest run.
+        clusters: `ml.clusters` of the newest run.
+        importances: `ml.feature_importances` of the newest run.
+        gbt_figures: What the `gbt` task of that run reported.
+        files: status, files, rows and rejected_lines: one row for each status of a file.
+        rejected_lines: reason and lines.
+        rejected_candles: broken (all rules that a candle broke) and candles.
+        runs: The rows of `ops.task_runs` that made the above, as `runs_of` gives them.
+    """
+
+    market: str
+    interval: str
+    as_of: pd.Timestamp
+    threshold: float
+    listings: pd.DataFrame
+    metrics: pd.DataFrame
+    correlations: pd.DataFrame
+    weights: pd.DataFrame
+    decisions: pd.DataFrame
+    pca_components: pd.DataFrame
+    clusters: pd.DataFrame
+    importances: pd.DataFrame
+    gbt_figures: Mapping[str, str]
+    files: pd.DataFrame
+    rejected_lines: pd.DataFrame
+    rejected_candles: pd.DataFrame
+    runs: pd.DataFrame
+
+
+def load_report_data(lake: Lake, settings: Settings) -> ReportData:
+    """Read the newest results of the settings' market and interval.
+
+    Gold rows are those of the newest `as_of` over all history, ML rows those of the newest run
+    that did not fail.
+
+    Raises:
+        TableError: The warehouse has no metrics of that market and interval.
+    """
+    scope = " AND ".join(f"`{column}` = '{value}'" for column, value in settings.scope.items())
+    at = f"{scope} AND as_of = timestamp_micros({_newest_as_of(lake, settings, scope)})"
+    of_all = f"{at} AND lookback_days IS NULL"
+    of_index = f"{at} AND index_name = '{STATIC_INDEX}'"
+    metrics = _rows(lake, ASSET_METRICS, of_all)
+    correlations = _rows(lake, CORRELATIONS, of_all)
+    weights = _rows(lake, INDEX_WEIGHTS, of_index)
+    runs = _rows(lake, TASK_RUNS, scope)
+    components = _newest_run(lake, PCA_COMPONENTS, scope, "pca", runs)
+    clusters = _newest_run(lake, CLUSTERS, scope, "kmeans", runs)
+    importances = _newest_run(lake, FEATURE_IMPORTANCES, scope, "gbt", runs)
+    made = {"asset_metrics": metrics, "correlations": correlations, "smart_index": weights}
+    made |= {"pca": components, "kmeans": clusters, "gbt": importances}
+    shown = runs_of(runs, made)
+    return ReportData(
+        **settings.scope,
+        as_of=metrics["as_of"].iloc[0],
+        threshold=threshold(shown, settings),
+        listings=_rows(lake, LISTINGS, scope),
+        metrics=metrics.sort_values("symbol", ignore_index=True),
+        correlations=correlations.sort_values(["symbol_a", "symbol_b"], ignore_index=True),
+        weights=weights.sort_values("rank", ignore_index=True),
+        decisions=_rows(lake, INDEX_DECISIONS, of_index).sort_values("symbol", ignore_index=True),
+        pca_components=components.sort_values("component", ignore_index=True),
+        clusters=clusters.sort_values(["cluster", "symbol"], ignore_index=True),
+        importances=importances.sort_values(
+            ["importance", "feature"], ascending=[False, True], ignore_index=True
+        ),
+        gbt_figures=_figures(shown, "gbt"),
+        files=_counts(lake, ARCHIVE_FILES, scope, "status", _FILE_COUNTS),
+        rejected_lines=_counts(lake, REJECTED_LINES, scope, "reason", ("count(*) AS lines",)),
+        rejected_candles=_counts(lake, REJECTED_CANDLES, scope, _RULES, ("count(*) AS candles",)),
+        runs=shown,
+    )
+
+
+def _newest_as_of(lake: Lake, settings: Settings, scope: str) -> int:
+    """The newest determination over all history, in microseconds since the epoch."""
+    newest = None
+    if lake.exists(ASSET_METRICS):
+        static = lake.read(ASSET_METRICS).where(f"{scope} AND lookback_days IS NULL")
+        newest = static.selectExpr("unix_micros(max(as_of)) AS newest").toArrow()[0][0].as_py()
+    if newest is None:
+        raise TableError(
+            f"no gold results for {' '.join(settings.scope.values())} candles in "
+            f"{settings.warehouse}: run `candlelake run medallion` first"
+        )
+    return int(newest)
+
+
+def _rows(lake: Lake, contract: TableContract, condition: str) -> pd.DataFrame:
+    """Rows that meet an SQL condition; none, with the contract's columns, without the table."""
+    if not lake.exists(contract):
+        return pd.DataFrame(columns=list(contract.column_names))
+    return _to_pandas(lake.read(contract).where(condition))
+
+
+def _counts(
+    lake: Lake, contract: TableContract, scope: str, by: str, counts: Sequence[str]
+) -> pd.DataFrame:
+    """Counts for each value of an SQL expression, by that value."""
+    names = [expression.split(" AS ")[-1] for expression in (by, *counts)]
+    if not lake.exists(contract):
+        return pd.DataFrame(columns=names)
+    groups = lake.read(contract).where(scope).groupBy(F.expr(by))
+    counted = groups.agg(*(F.expr(expression) for expression in counts))
+    return _to_pandas(counted).sort_values(names[0], ignore_index=True)
+
+
+def _newest_run(
+    lake: Lake, contract: TableContract, scope: str, task: str, runs: pd.DataFrame
+) -> pd.DataFrame:
+    """Rows of the newest run of a task that wrote rows of the scope and did not fail."""
+    if not lake.exists(contract):
+        return _rows(lake, contract, scope)
+    wrote = _to_pandas(lake.read(contract).where(scope).select("run_id").distinct())["run_id"]
+    done = runs[(runs["task"] == task) & (runs["status"] != "failed") & runs["run_id"].isin(wrote)]
+    newest = "" if done.empty else done.sort_values("started_at")["run_id"].iloc[-1]
+    return _rows(lake, contract, f"{scope} AND run_id = '{newest}'")
+
+
+def _to_pandas(frame: DataFrame) -> pd.DataFrame:
+    """A small frame, with times in UTC and maps as dictionaries."""
+    table: pd.DataFrame = frame.toArrow().to_pandas(maps_as_pydicts="strict")
+    return table
+
+
+def runs_of(runs: pd.DataFrame, made: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """One row of `ops.task_runs` for each task of the pipeline: the one whose rows are shown.
+
+    Where rows stem from many runs, as those of bronze and silver, it is the newest that changed
+    a table.
+
+    Args:
+        runs: Rows of `ops.task_runs`.
+        made: Task -> the rows shown, with their run_id and, of models, their mlflow_run_id.
+
+    Returns:
+        Rows of `runs` in the order of `TASKS`, with the column mlflow_run_id, None without one.
+    """
+    shown = []
+    for task in TASKS:
+        mine, model = runs[runs["task"] == task].sort_values("started_at"), None
+        if task in made:
+            rows = made[task]
+            mine = mine[mine["run_id"].isin(rows["run_id"])]
+            model = next(iter(rows.get("mlflow_run_id", ())), None)
+        else:
+            mine = mine[mine["status"] == "succeeded"]
+        shown.append(mine.tail(1).assign(mlflow_run_id=model))
+    return pd.concat(shown, ignore_index=True)
+
+
+def _figures(runs: pd.DataFrame, task: str) -> dict[str, str]:
+    """What a task reported; nothing when its run is not recorded."""
+    mine = runs.loc[runs["task"] == task, "figures"]
+    return {} if mine.empty else dict(mine.iloc[0])
+
+
+def threshold(runs: pd.DataFrame, settings: Settings) -> float:
+    """The threshold that the index was made with, which the settings may have left since."""
+    made_with = runs.loc[runs["task"] == "smart_index", "settings"]
+    if made_with.empty:
+        return settings.index.correlation_threshold
+    return float(json.loads(made_with.iloc[0])["index"]["correlation_threshold"])

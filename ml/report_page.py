@@ -1,0 +1,206 @@
+"""The report's HTML page: plots inside it, nothing fetched from elsewhere.
+
+`render` turns `ReportData` into figures, tables and sentences; the template lays them out and
+escapes every text.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import jinja2
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from gold.returns import FloatArray
+from ml import plots
+from ml.report_data import ReportData
+from ml.report_tables import count, minute, number, precise, report_tables
+
+MARKETS = {"spot": "Spot", "um": "USDT-margined perpetual futures"}
+
+TINY_RANK_IC = 0.02
+"""Rank information coefficient below which ranking symbols by the forecast is next to guessing."""
+
+LIQUID_SYMBOLS = 30
+"""Symbols of the second correlation map, whose names and numbers can all be read."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """A figure as a PNG in base64, with words for those who do not see it."""
+
+    png: str
+    alt: str
+
+
+def render(data: ReportData) -> str:
+    """The page as one HTML document. Times are UTC; what all history went into says in-sample."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("ml", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    weight = _floats(data.weights["weight"])
+    return environment.get_template("report.html").render(
+        market=MARKETS[data.market],
+        interval=data.interval,
+        span=_span(data),
+        as_of=minute(data.as_of),
+        threshold=f"{data.threshold:g}",
+        tiles=_tiles(data),
+        symbols=len(data.listings),
+        ended=int((data.listings["status"] == "ended").sum()),
+        decided=data.decisions["decision"].value_counts().to_dict(),
+        effective=f"{1 / float(weight @ weight):.1f}" if len(weight) else "",
+        images=_images(data),
+        tables=report_tables(data),
+        skill=skill(data.gbt_figures),
+    )
+
+
+def skill(figures: Mapping[str, str]) -> str:
+    """What the trees' walk-forward figures mean, in words; empty without an R2.
+
+    Args:
+        figures: `oos_r2` is measured against the zero forecast, `rank_ic` across symbols.
+    """
+    r2, rank_ic = number(figures, "oos_r2"), number(figures, "rank_ic")
+    if np.isnan(r2):
+        return ""
+    shown = f"out-of-sample R\N{SUPERSCRIPT TWO} {precise(r2)}"
+    if np.isfinite(rank_ic):
+        shown += f", rank information coefficient {precise(rank_ic)}"
+    if r2 <= 0:
+        return f"No skill: the forecasts are no better than a forecast of zero ({shown})."
+    if abs(rank_ic) < TINY_RANK_IC:
+        return f"No skill to speak of: its ranking of symbols is next to guessing ({shown})."
+    return f"Better than a forecast of zero ({shown}), before any cost of trading on it."
+
+
+def correlation_matrix(pairs: pd.DataFrame) -> tuple[list[str], FloatArray]:
+    """Symmetric matrix of pairs that are listed once, with 1 on its diagonal.
+
+    Args:
+        pairs: symbol_a, symbol_b and rho; a NULL or a missing pair becomes NaN.
+
+    Returns:
+        The n symbols in order, and the n x n matrix.
+    """
+    symbols = sorted({*pairs["symbol_a"], *pairs["symbol_b"]})
+    place = pd.Index(symbols)
+    rows, columns = place.get_indexer(pairs["symbol_a"]), place.get_indexer(pairs["symbol_b"])
+    matrix = np.full((len(symbols), len(symbols)), np.nan)
+    matrix[rows, columns] = matrix[columns, rows] = _floats(pairs["rho"])
+    np.fill_diagonal(matrix, 1.0)
+    return symbols, matrix
+
+
+def _span(data: ReportData) -> str:
+    """First open to last close of the data, as UTC days."""
+    first = data.listings["first_open_time"].min()
+    start = "" if pd.isna(first) else f"{first:%Y-%m-%d} "
+    return f"{start}to {data.as_of:%Y-%m-%d} UTC"
+
+
+def _about(data: ReportData, task: str) -> str:
+    """What a figure was made from: the span of the data, or the run when it is another one.
+
+    The span is known of the run of the metrics; an older run has seen other data.
+    """
+    runs = dict(zip(data.runs["task"], data.runs["run_id"], strict=True))
+    same = runs.get(task) == runs.get("asset_metrics")
+    made_from = _span(data) if same else f"run {runs.get(task)}"
+    return f"{MARKETS[data.market]}, {data.interval}, {made_from}, in-sample"
+
+
+def _tiles(data: ReportData) -> list[tuple[str, str, str]]:
+    """Headline figures: what, how many, and a note."""
+    listings, files = data.listings, data.files
+    refused = files.loc[files["status"] != "ingested", "files"].sum()
+    lines, candles = files["rejected_lines"].sum(), data.rejected_candles["candles"].sum()
+    filled = listings["filled_bars"].sum()
+    return [
+        ("Symbols", count(len(listings)), f"{len(data.metrics)} with metrics"),
+        ("Candles", count(listings["bars"].sum()), f"and {count(filled)} filled"),
+        ("Source files", count(files["files"].sum()), f"{count(refused)} refused"),
+        ("Rejected", count(lines + candles), f"{count(lines)} lines, {count(candles)} candles"),
+        ("Index members", count(len(data.weights)), "chosen in-sample"),
+    ]
+
+
+def _images(data: ReportData) -> dict[str, Image]:
+    """The figures that there are data for, by name."""
+    images = _correlation_images(data, _about(data, "correlations"))
+    weights, clusters = data.weights, data.clusters
+    components, importances = data.pca_components, data.importances
+    if len(weights):
+        about = _about(data, "smart_index")
+        figure = plots.index_weights(weights["symbol"].tolist(), _floats(weights["weight"]), about)
+        images["weights"] = _image(figure, "Weight of each member of the index")
+    if len(clusters):
+        figure = plots.cluster_scatter(
+            clusters["symbol"].tolist(),
+            _floats(clusters["annual_volatility"]),
+            _floats(clusters["annual_return"]),
+            clusters["cluster"].tolist(),
+            clusters["symbol"][clusters["is_leader"].astype(bool)].tolist(),
+            _about(data, "kmeans"),
+        )
+        images["clusters"] = _image(figure, "Return against volatility of each symbol, by cluster")
+    if len(components):
+        explained = _floats(components["explained_variance"])
+        cumulative = _floats(components["cumulative_variance"])
+        figure = plots.scree(explained, cumulative, _about(data, "pca"))
+        images["scree"] = _image(figure, "Variance explained by each principal component")
+    if len(importances):
+        values = _floats(importances["importance"])
+        features = importances["feature"].tolist()
+        figure = plots.importances(features, values, _about(data, "gbt"))
+        images["importances"] = _image(figure, "Importance of each feature")
+    return images
+
+
+def _correlation_images(data: ReportData, about: str) -> dict[str, Image]:
+    """The spread of the pairs, the map, and of a map too big for names its most liquid part."""
+    if data.correlations.empty:
+        return {}
+    symbols, matrix = correlation_matrix(data.correlations)
+    rho = _floats(data.correlations["rho"])
+    images = {
+        "spread": _image(
+            plots.correlation_distribution(rho, data.threshold, about),
+            "Histogram of the correlations of all pairs",
+        ),
+        "map": _image(
+            plots.correlation_heatmap(symbols, matrix, about), "Correlation map of all symbols"
+        ),
+    }
+    if len(symbols) > plots.MOST_LABELS:
+        volume = data.metrics.set_index("symbol")["median_daily_quote_volume"].astype(float)
+        order = np.argsort(-volume.reindex(symbols).fillna(0.0).to_numpy(), kind="stable")
+        liquid = order[:LIQUID_SYMBOLS]
+        figure = plots.correlation_heatmap(
+            [symbols[place] for place in liquid],
+            matrix[np.ix_(liquid, liquid)],
+            f"The most liquid by median daily volume. {about}",
+        )
+        images["liquid"] = _image(figure, "Correlation map of the most liquid symbols")
+    return images
+
+
+def _image(figure: Figure, alt: str) -> Image:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return Image(base64.b64encode(buffer.getvalue()).decode("ascii"), alt)
+
+
+def _floats(column: pd.Series) -> FloatArray:
+    """A column of numbers as an array; NULL becomes NaN."""
+    return column.to_numpy(dtype=np.float64, na_value=np.nan)

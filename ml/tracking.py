@@ -1,0 +1,231 @@
+"""The one module that talks to MLflow.
+
+A task opens one parent run, logs what it read, how it was set and what came out, and opens a
+child run for each candidate it compares. Calls are batched: each one is a commit of the store.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import logging
+import os
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+# Before mlflow is imported: a run tells nobody but its own store.
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+
+import mlflow
+import numpy as np
+import pyspark
+from mlflow.data.spark_dataset import load_delta
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, Schema
+from mlflow.types.schema import Array, SparkMLVector
+from mlflow.utils.logging_utils import disable_logging
+
+from lakehouse.contracts import TableContract
+from lakehouse.tasks import TaskContext
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pyspark.ml import Model
+
+# Types of the columns that a model reads and returns.
+ColumnType = DataType | Array
+DOUBLE = DataType.double
+INTEGER = DataType.integer
+VECTOR: Array = SparkMLVector()  # type: ignore[no-untyped-call]  # mlflow gives it no types
+
+_SQLITE = "sqlite:///"
+# MLflow's limits on one batch and on one value.
+_MAX_PARAMS = 100
+_MAX_PARAM_LENGTH = 6000
+
+
+class TrackedRun:
+    """An MLflow run, to which results may still be added after its block has ended.
+
+    Attributes:
+        mlflow_run_id: MLflow's id of the run.
+    """
+
+    def __init__(self, context: TaskContext, run: mlflow.ActiveRun) -> None:
+        self._context = context
+        self._client = mlflow.MlflowClient()
+        self._experiment_id = run.info.experiment_id
+        self.mlflow_run_id: str = run.info.run_id
+
+    def log_inputs(self, *contracts: TableContract) -> None:
+        """Record tables that the task has read, each at the Delta version it read."""
+        tags = [InputTag("mlflow.data.context", "training")]
+        inputs = [DatasetInput(_dataset(self._context, contract), tags) for contract in contracts]
+        self._client.log_inputs(self.mlflow_run_id, inputs)
+
+    def log_params(self, params: Mapping[str, object]) -> None:
+        """Record settings."""
+        logged = [Param(key, str(value)[:_MAX_PARAM_LENGTH]) for key, value in params.items()]
+        for start in range(0, len(logged), _MAX_PARAMS):
+            batch = logged[start : start + _MAX_PARAMS]
+            self._client.log_batch(self.mlflow_run_id, params=batch)
+
+    def log_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Record numbers."""
+        at = int(time.time() * 1000)
+        logged = [Metric(key, float(value), at, 0) for key, value in metrics.items()]
+        self._client.log_batch(self.mlflow_run_id, metrics=logged)
+
+    def log_figure(self, figure: Figure, file: str) -> None:
+        """Keep a plot as an artifact."""
+        self._client.log_figure(self.mlflow_run_id, figure, file)
+
+    def log_csv(self, file: str, columns: Mapping[str, Sequence[object]]) -> None:
+        """Keep columns of one length as a CSV artifact."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+        self._client.log_text(self.mlflow_run_id, text.getvalue(), file)
+
+    def log_model(
+        self, model: Model, name: str, inputs: Mapping[str, ColumnType], output: ColumnType
+    ) -> None:
+        """Keep a fitted Spark ML model with its signature, and register it as a new version.
+
+        Args:
+            model: A loaded model returns its `prediction` column.
+            name: Name in the model registry.
+            inputs: Names and types of the columns that the model reads.
+            output: Type of the `prediction` column.
+        """
+        columns = Schema([ColSpec(kind, column) for column, kind in inputs.items()])
+        catalog = self._context.settings.catalog
+        mlflow.spark.log_model(
+            model,
+            artifact_path="model",
+            registered_model_name=f"{catalog}.ml.{name}" if catalog else name,
+            signature=ModelSignature(inputs=columns, outputs=Schema([ColSpec(output)])),
+            # Without them MLflow loads the model in another process to see what it imports.
+            pip_requirements=[f"pyspark=={pyspark.__version__}", f"numpy=={np.__version__}"],
+        )
+
+    @contextmanager
+    def child(
+        self, name: str, params: Mapping[str, object], tags: Mapping[str, str]
+    ) -> Iterator[TrackedRun]:
+        """Open the run of one candidate.
+
+        Args:
+            name: Name of the run.
+            params: What sets it apart from its siblings.
+            tags: How to read it.
+        """
+        with mlflow.start_run(
+            experiment_id=self._experiment_id,
+            run_name=name,
+            nested=True,
+            tags={**_tags(self._context), **tags},
+        ) as run:
+            child = TrackedRun(self._context, run)
+            child.log_params(params)
+            yield child
+
+
+@contextmanager
+def tracked_run(context: TaskContext, experiment: str) -> Iterator[TrackedRun]:
+    """Open the parent run of a task; an error inside marks it as failed.
+
+    Args:
+        context: Names the store; its run id and code become tags, its settings parameters.
+        experiment: Last part of the experiment's name, `candlelake/<experiment>`.
+    """
+    disable_logging()  # it tells of every table it makes and every version it adds
+    logging.getLogger("alembic").setLevel(logging.ERROR)
+    mlflow.set_tracking_uri(context.settings.mlflow.tracking_uri)
+    with mlflow.start_run(
+        experiment_id=_experiment(context.settings.mlflow.tracking_uri, experiment),
+        run_name=context.run_id,
+        tags=_tags(context),
+    ) as active:
+        run = TrackedRun(context, active)
+        run.log_params(_flat(context.settings.model_dump(mode="json")))
+        yield run
+
+
+def _experiment(tracking_uri: str, experiment: str) -> str:
+    """Find or make the experiment; a sqlite store keeps its artifacts beside the file."""
+    client = mlflow.MlflowClient()
+    name = f"candlelake/{experiment}"
+    if tracking_uri.startswith("databricks"):
+        name = f"/Shared/{name}"  # a workspace names experiments by their path in it
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    artifacts = None
+    if tracking_uri.startswith(_SQLITE):
+        store = Path(tracking_uri.removeprefix(_SQLITE)).absolute()
+        artifacts = (store.parent / "mlartifacts").as_uri()
+    return str(client.create_experiment(name, artifact_location=artifacts))
+
+
+def _tags(context: TaskContext) -> dict[str, str]:
+    return {
+        "candlelake.run_id": context.run_id,
+        "candlelake.job": context.job,
+        "candlelake.task": context.task,
+        "candlelake.code_version": context.code_version,
+        "candlelake.settings_digest": context.settings_digest,
+    }
+
+
+def _dataset(context: TaskContext, contract: TableContract) -> Dataset:
+    """A table at the version that the task read, as MLflow describes it.
+
+    MLflow's own `log_input` would also count the rows, by a pass over the table through an
+    interface that Spark Connect lacks.
+    """
+    version = context.lake.read_versions[contract.full_name]
+    name = f"{contract.full_name}@v{version}"
+    place = _place(context, contract)
+    # MLflow takes the number 0 for no version and leaves it out; the text it keeps.
+    pinned: Any = version or "0"
+    digest = hashlib.sha256(f"{place}@{version}".encode()).hexdigest()[:8]
+    dataset = load_delta(**place, version=pinned, name=name, digest=digest)
+    with warnings.catch_warnings():
+        # That integers cannot be missing in pandas is no news of a table in Delta.
+        warnings.filterwarnings("ignore", message="Hint: Inferred schema contains integer")
+        schema = dataset.schema
+    return Dataset(
+        name=name,
+        digest=digest,
+        source_type="delta_table",
+        source=dataset.source.to_json(),
+        schema=json.dumps({"mlflow_colspec": schema.to_dict()}) if schema else None,
+    )
+
+
+def _place(context: TaskContext, contract: TableContract) -> dict[str, str]:
+    """Where MLflow finds the table again: its folder, or its name in the catalog."""
+    name = context.lake.name(contract)
+    if context.settings.catalog:
+        return {"table_name": name}
+    return {"path": name.removeprefix("delta.`").removesuffix("`").replace("``", "`")}
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
+    """Nested settings as dotted keys."""
+    leaves: dict[str, object] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            leaves |= _flat(value, f"{prefix}{key}.")
+        else:
+            leaves[prefix + key] = value
+    return leaves

@@ -1,0 +1,209 @@
+"""Honest evaluation of a forecast: walk-forward folds and scores against the zero forecast.
+
+Plain numpy. Bars are named by their open times as integers of any unit (microseconds in the
+tables), so nothing here knows a calendar.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from math import nan, sqrt
+
+import numpy as np
+
+from gold.returns import FloatArray, IntArray
+from lakehouse.errors import NotEnoughData
+
+_MIN_CROSS_SECTION = 3
+# Variance of rank correlations, which lie in [-1, 1], below which it is rounding.
+_NO_SPREAD = 1e-15
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One step of a walk forward: fit on the past, predict the block that follows.
+
+    Attributes:
+        train_end: Rows whose bar opens before it may be fitted (exclusive end).
+        test_start: Open time of the first bar to predict.
+        test_end: Exclusive end of the bars to predict.
+    """
+
+    train_end: int
+    test_start: int
+    test_end: int
+
+
+def walk_forward_splits(
+    first: int, last: int, step: int, *, folds: int, purge: int, embargo: int
+) -> tuple[Fold, ...]:
+    """Cut the bars into folds + 1 equal blocks; each but the first is predicted from all before.
+
+    The training window expands. It ends `purge + embargo` bars before the block to predict, so
+    that no fitted row's label is realised at or after the block's first bar.
+
+    Args:
+        first: Open time of the first bar.
+        last: Open time of the last bar.
+        step: Length of a bar, in the unit of the times.
+        folds: Number of blocks to predict, at least 1.
+        purge: Bars by which a label reaches past its row's bar.
+        embargo: Further bars to leave out.
+
+    Raises:
+        NotEnoughData: A block would be empty, or the first fold has no bar to fit on.
+
+    Source: M. López de Prado, Advances in Financial Machine Learning, 2018, chapter 7.
+    """
+    bars = (last - first) // step + 1
+    edges = [first + step * (bars * block // (folds + 1)) for block in range(1, folds + 2)]
+    splits = tuple(
+        Fold(train_end=start - (purge + embargo) * step, test_start=start, test_end=end)
+        for start, end in pairwise(edges)
+    )
+    if bars <= folds or splits[0].train_end <= first:
+        raise NotEnoughData(
+            f"{bars} bars are too few for {folds} walk-forward folds with {purge + embargo} bars "
+            "left out before each: lengthen archive.start to archive.end or lower ml.gbt.folds"
+        )
+    return splits
+
+
+@dataclass(frozen=True)
+class ForecastScore:
+    """How good a forecast was, as sums: scores of disjoint sets of bars add up to one of all.
+
+    Attributes:
+        rows: Rows with a forecast and an outcome.
+        squared_error: Sum of (forecast - outcome)².
+        squared_outcome: Sum of outcome², the error of the forecast of zero.
+        rank_ic_bars: Bars that have a rank correlation of forecast and outcome across symbols.
+        rank_ic_sum: Sum of those correlations.
+        rank_ic_squares: Sum of their squares.
+    """
+
+    rows: int = 0
+    squared_error: float = 0.0
+    squared_outcome: float = 0.0
+    rank_ic_bars: int = 0
+    rank_ic_sum: float = 0.0
+    rank_ic_squares: float = 0.0
+
+    def __add__(self, other: ForecastScore) -> ForecastScore:
+        return ForecastScore(
+            self.rows + other.rows,
+            self.squared_error + other.squared_error,
+            self.squared_outcome + other.squared_outcome,
+            self.rank_ic_bars + other.rank_ic_bars,
+            self.rank_ic_sum + other.rank_ic_sum,
+            self.rank_ic_squares + other.rank_ic_squares,
+        )
+
+    @property
+    def rmse(self) -> float:
+        """Root of the mean squared error, in the outcome's unit; NaN without rows."""
+        return sqrt(self.squared_error / self.rows) if self.rows else nan
+
+    @property
+    def zero_rmse(self) -> float:
+        """The same of the forecast of zero."""
+        return sqrt(self.squared_outcome / self.rows) if self.rows else nan
+
+    @property
+    def out_of_sample_r2(self) -> float:
+        """1 - SSE / sum(outcome²): above 0 it beats the forecast of zero; NaN if all are zero.
+
+        Source: S. Gu, B. Kelly, D. Xiu, Empirical Asset Pricing via Machine Learning, Review of
+        Financial Studies 33, 2020, equation 19.
+        """
+        return 1 - self.squared_error / self.squared_outcome if self.squared_outcome > 0 else nan
+
+    @property
+    def rank_information_coefficient(self) -> float:
+        """Mean over bars of the rank correlation across symbols; NaN if no bar has one."""
+        return self.rank_ic_sum / self.rank_ic_bars if self.rank_ic_bars else nan
+
+    @property
+    def rank_ic_t_statistic(self) -> float:
+        """Mean / (sample std / sqrt(bars)); NaN for fewer than two bars or no spread."""
+        bars, mean = self.rank_ic_bars, self.rank_information_coefficient
+        if bars < 2:
+            return nan
+        variance = (self.rank_ic_squares - self.rank_ic_sum * mean) / (bars - 1)
+        return mean / sqrt(variance / bars) if variance > _NO_SPREAD else nan
+
+    def metrics(self) -> dict[str, float]:
+        """The scores that have a value, under the names that runs and reports give them."""
+        values = {
+            "rmse": self.rmse,
+            "zero_rmse": self.zero_rmse,
+            "oos_r2": self.out_of_sample_r2,
+            "rank_ic": self.rank_information_coefficient,
+            "rank_ic_t": self.rank_ic_t_statistic,
+            "rank_ic_bars": float(self.rank_ic_bars),
+            "rows": float(self.rows),
+        }
+        return {name: value for name, value in values.items() if not np.isnan(value)}
+
+
+def forecast_score(time: IntArray, prediction: FloatArray, outcome: FloatArray) -> ForecastScore:
+    """Score a forecast on whole bars: all rows of a bar must be given together.
+
+    Args:
+        time: Open time of each row's bar, shape (rows,), in any order.
+        prediction: Forecasts made at the bar's close, shape (rows,).
+        outcome: What came true, shape (rows,). A row with a NaN in either is left out.
+    """
+    given = ~(np.isnan(prediction) | np.isnan(outcome))
+    time, prediction, outcome = time[given], prediction[given], outcome[given]
+    correlations = rank_correlations(time, prediction, outcome)
+    return ForecastScore(
+        rows=time.size,
+        squared_error=float(np.sum((prediction - outcome) ** 2)),
+        squared_outcome=float(np.sum(outcome**2)),
+        rank_ic_bars=correlations.size,
+        rank_ic_sum=float(np.sum(correlations)),
+        rank_ic_squares=float(np.sum(correlations**2)),
+    )
+
+
+def rank_correlations(time: IntArray, prediction: FloatArray, outcome: FloatArray) -> FloatArray:
+    """Spearman correlation across the symbols of each bar, ties sharing their mean rank.
+
+    Args:
+        time: Open time of each row's bar, shape (rows,), in any order.
+        prediction: Forecasts without NaN, shape (rows,).
+        outcome: Outcomes without NaN, shape (rows,).
+
+    Returns:
+        One correlation for each bar that has one, in time order: a bar with fewer than three
+        rows, or whose forecasts or outcomes are all equal, has none.
+    """
+    bar = np.unique(time, return_inverse=True)[1].astype(np.int64)
+    rows = np.bincount(bar)
+    # Ranks of n rows have the mean (n + 1) / 2 with ties or without, so they are centred exactly.
+    centre = (rows[bar] + 1) / 2
+    forecast = _average_ranks(bar, prediction) - centre
+    realised = _average_ranks(bar, outcome) - centre
+    covariance = np.bincount(bar, forecast * realised)
+    scale = np.bincount(bar, forecast**2) * np.bincount(bar, realised**2)
+    usable = (rows >= _MIN_CROSS_SECTION) & (scale > 0)
+    return np.asarray(covariance[usable] / np.sqrt(scale[usable]), dtype=np.float64)
+
+
+def _average_ranks(group: IntArray, values: FloatArray) -> FloatArray:
+    """Rank the values within their group from 1, equal values sharing the mean of their ranks."""
+    order = np.lexsort((values, group))
+    sorted_group, sorted_value = group[order], values[order]
+    position = np.arange(values.size)
+    group_starts = np.diff(sorted_group, prepend=-1) != 0
+    tie_starts = group_starts | (np.diff(sorted_value, prepend=np.nan) != 0)
+    first = np.flatnonzero(tie_starts)
+    after = np.append(first[1:], values.size)
+    tie = np.cumsum(tie_starts) - 1
+    group_first = np.maximum.accumulate(np.where(group_starts, position, 0))
+    ranks = np.empty(values.size)
+    # A tie fills the sorted places first..after-1, so their mean is the middle.
+    ranks[order] = ((first + after - 1) / 2)[tie] - group_first + 1
+    return ranks

@@ -1,0 +1,163 @@
+from dataclasses import replace
+from typing import get_args
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bronze.archive import Cadence, ListedFile, files_prefix, parse_key
+from bronze.contracts import FileStatus
+from bronze.plan import Hole, LedgerEntry, holes, months_between, needs_reading, wanted_files
+
+SHA256 = "a" * 64
+
+
+def listed(symbol: str, period: str) -> ListedFile:
+    cadence: Cadence = "monthly" if len(period) == 7 else "daily"
+    prefix = files_prefix("um", cadence, symbol, "4h")
+    key = parse_key(f"{prefix}{symbol}-4h-{period}.zip")
+    assert key is not None
+    return ListedFile(key, 100, SHA256)
+
+
+def periods(files: tuple[ListedFile, ...]) -> list[tuple[str, str]]:
+    return [(file.key.symbol, file.key.period) for file in files]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "months"),
+    [
+        ("2024-11", "2025-02", ("2024-11", "2024-12", "2025-01", "2025-02")),
+        ("2025-01", "2025-01", ("2025-01",)),
+        ("2025-02", "2025-01", ()),
+    ],
+)
+def test_months_between(start: str, end: str, months: tuple[str, ...]) -> None:
+    assert months_between(start, end) == months
+
+
+def test_daily_files_stand_in_only_where_a_symbol_has_no_monthly_file() -> None:
+    files = [
+        listed("BTCUSDT", "2025-02-02"),
+        listed("BTCUSDT", "2025-02-01"),
+        listed("BTCUSDT", "2025-01-31"),
+        listed("BTCUSDT", "2025-01"),
+        listed("ETHUSDT", "2025-01-31"),
+    ]
+    assert periods(wanted_files(files, "2025-01", "2025-02")) == [
+        ("BTCUSDT", "2025-02-01"),
+        ("BTCUSDT", "2025-02-02"),
+        ("ETHUSDT", "2025-01-31"),
+        ("BTCUSDT", "2025-01"),
+    ]
+
+
+def test_start_and_end_are_inclusive() -> None:
+    files = [listed("BTCUSDT", month) for month in months_between("2024-11", "2025-04")]
+    files.append(listed("BTCUSDT", "2025-05-01"))
+    assert [period for _, period in periods(wanted_files(files, "2024-12", "2025-03"))] == [
+        "2024-12",
+        "2025-01",
+        "2025-02",
+        "2025-03",
+    ]
+    assert wanted_files(files, "2026-01", "2026-12") == ()
+
+
+def test_a_daily_file_of_another_interval_or_market_is_not_covered() -> None:
+    spot = parse_key("data/spot/daily/klines/BTCUSDT/4h/BTCUSDT-4h-2025-01-01.zip")
+    minutes = parse_key("data/futures/um/daily/klines/BTCUSDT/1m/BTCUSDT-1m-2025-01-01.zip")
+    assert spot is not None
+    assert minutes is not None
+    files = [listed("BTCUSDT", "2025-01"), ListedFile(spot, 1, None), ListedFile(minutes, 1, None)]
+    assert len(wanted_files(files, "2025-01", "2025-01")) == 3
+
+
+def test_holes_lie_between_months_that_exist() -> None:
+    files = [
+        listed("BTCUSDT", "2024-10"),
+        listed("BTCUSDT", "2025-01"),
+        listed("BTCUSDT", "2025-02-03"),
+        listed("BTCUSDT", "2025-04"),
+        listed("NEWUSDT", "2025-03"),
+    ]
+    assert holes(files, "2024-10", "2025-12") == (
+        Hole("BTCUSDT", "2024-11"),
+        Hole("BTCUSDT", "2024-12"),
+        Hole("BTCUSDT", "2025-03"),
+    )
+    # A month outside of the range shows that the symbol lived on, and is itself not asked for.
+    assert holes(files, "2024-12", "2025-02") == (Hole("BTCUSDT", "2024-12"),)
+    assert holes(files, "2026-01", "2026-12") == ()
+    assert holes([], "2024-10", "2025-12") == ()
+
+
+MONTHS = [str(month) for month in pd.period_range("2024-11", "2025-04", freq="M")]
+FILES = st.lists(
+    st.builds(
+        listed,
+        st.sampled_from(["BTCUSDT", "ETHUSDT"]),
+        st.sampled_from(MONTHS + [f"{month}-{day}" for month in MONTHS for day in ("01", "28")]),
+    ),
+    unique=True,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(files=FILES, start=st.sampled_from(MONTHS), end=st.sampled_from(MONTHS))
+def test_every_month_is_covered_once_or_named(
+    files: list[ListedFile], start: str, end: str
+) -> None:
+    wanted = wanted_files(files, start, end)
+    missing = {(hole.symbol, hole.month) for hole in holes(files, start, end)}
+    for symbol in ("BTCUSDT", "ETHUSDT"):
+        has = {file.key.month for file in files if file.key.symbol == symbol}
+        for month in MONTHS:
+            of_month = {f for f in files if (f.key.symbol, f.key.month) == (symbol, month)}
+            monthly = {file for file in of_month if file.key.cadence == "monthly"}
+            expected = (monthly or of_month) if start <= month <= end else set()
+            taken = [f for f in wanted if (f.key.symbol, f.key.month) == (symbol, month)]
+            assert len(taken) == len(expected)
+            assert set(taken) == expected
+            inside = start <= month <= end and bool(has) and min(has) < month < max(has)
+            assert ((symbol, month) in missing) == (inside and month not in has)
+
+
+def test_an_ingested_and_unchanged_file_is_skipped() -> None:
+    file = listed("BTCUSDT", "2025-01")
+    entry = LedgerEntry("ingested", SHA256, 100)
+    assert needs_reading([file], {file.key.source_file: entry}) == ()
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        LedgerEntry("ingested", "b" * 64, 100),
+        LedgerEntry("ingested", None, 100),
+        LedgerEntry("ingested", SHA256, 101),
+        LedgerEntry("ingested", SHA256, None),
+        *(
+            LedgerEntry(status, SHA256, 100)
+            for status in get_args(FileStatus)
+            if status != "ingested"
+        ),
+    ],
+)
+def test_a_changed_or_failed_file_is_read_again(entry: LedgerEntry) -> None:
+    file = listed("BTCUSDT", "2025-01")
+    assert needs_reading([file], {file.key.source_file: entry}) == (file,)
+
+
+def test_new_files_are_read_in_the_given_order() -> None:
+    old, new, newer = (listed("BTCUSDT", f"2025-0{month}") for month in (1, 2, 3))
+    ledger = {old.key.source_file: LedgerEntry("ingested", SHA256, 100)}
+    assert needs_reading([newer, old, new], ledger) == (newer, new)
+
+
+def test_a_checksum_that_disappeared_or_appeared_is_a_change() -> None:
+    with_checksum = listed("BTCUSDT", "2025-01")
+    without = replace(with_checksum, published_sha256=None)
+    ledger = {without.key.source_file: LedgerEntry("ingested", None, 100)}
+    assert needs_reading([without], ledger) == ()
+    assert needs_reading([with_checksum], ledger) == (with_checksum,)

@@ -1,0 +1,159 @@
+"""The gold contracts: their columns, and what their CHECK constraints let through."""
+
+import sqlite3
+from dataclasses import fields
+from typing import get_args, get_type_hints
+
+import pytest
+
+from gold.contracts import ASSET_METRICS, CORRELATIONS, INDEX_DECISIONS, INDEX_WEIGHTS
+from gold.metrics import AssetMetrics
+from gold.smart_index import Decision, Holding
+from lakehouse.contracts import TableContract
+
+CONTRACTS = [ASSET_METRICS, CORRELATIONS, INDEX_WEIGHTS, INDEX_DECISIONS]
+BY_TABLE = pytest.mark.parametrize("contract", CONTRACTS, ids=lambda contract: contract.name)
+
+Row = dict[str, object]
+AT: Row = {"market": "um", "interval": "4h", "as_of": "2025-02-01", "run_id": "r1"}
+METRICS: Row = {
+    **AT,
+    "lookback_days": 90,
+    "symbol": "BTCUSDT",
+    "bars": 540,
+    "returns": 539,
+    "annual_return": -0.4,
+    "annual_volatility": 0.8,
+    "sharpe": -0.5,
+    "max_drawdown": -0.3,
+    "median_daily_quote_volume": 1e9,
+}
+PAIR: Row = {
+    **AT,
+    "lookback_days": None,
+    "symbol_a": "BTCUSDT",
+    "symbol_b": "ETHUSDT",
+    "rho": 0.8,
+}
+WEIGHT: Row = {
+    **AT,
+    "index_name": "smart_static",
+    "symbol": "BTCUSDT",
+    "weight": 1.0,
+    "rank": 1,
+    "sharpe": -0.5,
+    "annual_volatility": 0.8,
+}
+DECISION: Row = {
+    **AT,
+    "index_name": "smart_static",
+    "symbol": "BTCUSDT",
+    "decision": "selected",
+    "rule": "rank",
+    "detail": "rank 1 of 1",
+}
+GOOD = {
+    "asset_metrics": METRICS,
+    "correlations": PAIR,
+    "index_weights": WEIGHT,
+    "index_decisions": DECISION,
+}
+
+
+def broken_checks(contract: TableContract, **changes: object) -> set[str]:
+    """Checks that refuse the table's good row with these changes; as in Delta, NULL refuses."""
+    row = {**GOOD[contract.name], **changes}
+    assert set(row) == set(contract.column_names)
+    names = ", ".join(f'? AS "{name}"' for name in row)
+    checks = ", ".join(contract.checks.values())
+    with sqlite3.connect(":memory:") as database:
+        answer = database.execute(f"SELECT {checks} FROM (SELECT {names})", [*row.values()])
+        return {
+            name for name, met in zip(contract.checks, answer.fetchone(), strict=True) if not met
+        }
+
+
+@BY_TABLE
+def test_every_column_is_explained_and_the_run_is_named(contract: TableContract) -> None:
+    assert contract.layer == "gold"
+    assert all(column.comment for column in contract.columns)
+    nullable = {column.name: column.nullable for column in contract.columns}
+    assert not nullable["run_id"]
+    assert not any(nullable[name] for name in contract.key if name != "lookback_days")
+
+
+def test_keys_and_partitions() -> None:
+    place = ("market", "interval")
+    assert ASSET_METRICS.key == (*place, "as_of", "lookback_days", "symbol")
+    assert CORRELATIONS.key == (*place, "as_of", "lookback_days", "symbol_a", "symbol_b")
+    assert INDEX_WEIGHTS.key == INDEX_DECISIONS.key == ("index_name", *place, "as_of", "symbol")
+    assert ASSET_METRICS.partitioned_by == CORRELATIONS.partitioned_by == place
+    assert INDEX_WEIGHTS.partitioned_by == INDEX_DECISIONS.partitioned_by == ()
+
+
+@pytest.mark.parametrize(
+    ("contract", "result"),
+    [(ASSET_METRICS, AssetMetrics), (INDEX_WEIGHTS, Holding), (INDEX_DECISIONS, Decision)],
+)
+def test_a_table_has_a_column_for_each_field_of_its_result(
+    contract: TableContract, result: type
+) -> None:
+    nullable = {column.name: column.nullable for column in contract.columns}
+    types = get_type_hints(result)
+    for field in fields(result):
+        may_be_none = type(None) in get_args(types[field.name])
+        assert nullable[field.name] == may_be_none, field.name
+
+
+@BY_TABLE
+def test_a_good_row_passes(contract: TableContract) -> None:
+    assert broken_checks(contract) == set()
+
+
+@BY_TABLE
+def test_null_passes_wherever_a_column_allows_it(contract: TableContract) -> None:
+    nulls = {column.name: None for column in contract.columns if column.nullable}
+    assert broken_checks(contract, **nulls) == set()
+
+
+@pytest.mark.parametrize(
+    ("contract", "changes", "broken"),
+    [
+        (ASSET_METRICS, {"bars": -1, "returns": -2}, {"bars_not_negative", "returns_within_bars"}),
+        (ASSET_METRICS, {"returns": 541}, {"returns_within_bars"}),
+        (ASSET_METRICS, {"lookback_days": 0}, {"lookback_days_positive"}),
+        (
+            ASSET_METRICS,
+            {"annual_volatility": -0.1, "sharpe": None},
+            {"annual_volatility_not_negative"},
+        ),
+        (ASSET_METRICS, {"annual_volatility": 0.0}, {"sharpe_needs_volatility"}),
+        (ASSET_METRICS, {"annual_volatility": None}, {"sharpe_needs_volatility"}),
+        (ASSET_METRICS, {"max_drawdown": 0.01}, {"max_drawdown_not_positive"}),
+        (ASSET_METRICS, {"max_drawdown": -1.01}, {"max_drawdown_not_positive"}),
+        (
+            ASSET_METRICS,
+            {"median_daily_quote_volume": -1.0},
+            {"median_daily_quote_volume_not_negative"},
+        ),
+        (CORRELATIONS, {"rho": 1.0000001}, {"rho_within_bounds"}),
+        (CORRELATIONS, {"rho": -1.0000001}, {"rho_within_bounds"}),
+        (CORRELATIONS, {"symbol_b": "BTCUSDT"}, {"each_pair_once"}),
+        (CORRELATIONS, {"symbol_b": "ADAUSDT"}, {"each_pair_once"}),
+        (CORRELATIONS, {"lookback_days": -90}, {"lookback_days_positive"}),
+        (INDEX_WEIGHTS, {"weight": 0.0}, {"weight_within_bounds"}),
+        (INDEX_WEIGHTS, {"weight": 1.0000001}, {"weight_within_bounds"}),
+        (INDEX_WEIGHTS, {"rank": 0}, {"rank_from_one"}),
+        (INDEX_WEIGHTS, {"annual_volatility": 0.0}, {"annual_volatility_positive"}),
+        (INDEX_DECISIONS, {"decision": "kept"}, {"decision_known"}),
+        (INDEX_DECISIONS, {"rule": "mood"}, {"rule_known"}),
+    ],
+)
+def test_a_bad_row_is_refused(contract: TableContract, changes: Row, broken: set[str]) -> None:
+    assert broken_checks(contract, **changes) == broken
+
+
+@pytest.mark.parametrize("column", ["decision", "rule"])
+def test_every_decision_and_rule_of_the_rulebook_is_allowed(column: str) -> None:
+    for value in get_args(get_type_hints(Decision)[column]):
+        assert broken_checks(INDEX_DECISIONS, **{column: value}) == set()

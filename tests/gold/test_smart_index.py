@@ -1,0 +1,312 @@
+"""The smart index's rulebook: exact tables, a literal tournament, and properties."""
+
+from collections import Counter
+from dataclasses import FrozenInstanceError
+from math import fsum
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gold.returns import FloatArray, IntArray
+from gold.smart_index import (
+    Decision,
+    Determination,
+    Elimination,
+    Holding,
+    correlated_pairs,
+    correlation_tournament,
+    determine,
+    eligible,
+    inverse_volatility_weights,
+    rank_by_sharpe,
+)
+from lakehouse.errors import NotEnoughData
+
+NAN = float("nan")
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def correlations(size: int, **pairs: float) -> FloatArray:
+    """(N, N) correlations of 0, except for the pairs `_<i>_<j>=rho`."""
+    rho = np.eye(size)
+    for name, value in pairs.items():
+        first, second = (int(part) for part in name[1:].split("_"))
+        rho[first, second] = rho[second, first] = value
+    return rho
+
+
+def determination(
+    symbols: list[str],
+    sharpe: npt.ArrayLike,
+    annual_volatility: npt.ArrayLike,
+    rho: FloatArray,
+    *,
+    returns: IntArray | None = None,
+    threshold: float = 0.85,
+    top_n: int = 20,
+) -> Determination:
+    pairs, pair_rho = correlated_pairs(rho, threshold)
+    return determine(
+        symbols,
+        np.full(len(symbols), 500) if returns is None else returns,
+        np.asarray(sharpe, dtype=np.float64),
+        np.asarray(annual_volatility, dtype=np.float64),
+        pairs,
+        pair_rho,
+        threshold=threshold,
+        top_n=top_n,
+    )
+
+
+def test_eligible_needs_a_sharpe_and_a_volatility() -> None:
+    sharpe = np.array([1.0, NAN, 1.0, NAN, -2.0, 1.0, np.inf, 0.0])
+    volatility = np.array([0.5, 0.5, NAN, NAN, 0.5, 0.0, 0.5, np.inf])
+    assert np.flatnonzero(eligible(sharpe, volatility)).tolist() == [0, 4]
+
+
+def test_correlated_pairs_are_strictly_above_of_either_sign_and_in_order() -> None:
+    rho = correlations(5, _2_4=0.9, _0_3=-0.95, _0_1=0.85, _1_2=-0.85, _1_3=NAN, _0_2=0.8500001)
+    rho[4, 4] = NAN
+    pairs, pair_rho = correlated_pairs(rho, 0.85)
+    assert pairs.tolist() == [[0, 2], [0, 3], [2, 4]]
+    assert pair_rho.tolist() == [0.8500001, -0.95, 0.9]
+
+
+@pytest.mark.parametrize("rho", [np.empty((0, 0)), np.ones((1, 1)), np.full((4, 4), NAN)])
+def test_no_correlated_pairs(rho: FloatArray) -> None:
+    pairs, pair_rho = correlated_pairs(rho, 0.85)
+    assert (pairs.shape, pair_rho.shape) == ((0, 2), (0,))
+
+
+def test_tournament_skips_the_pairs_of_a_dropped_symbol() -> None:
+    # 0 falls to 1, so the pair (0, 2) is skipped and 2, though weaker than 0, stays.
+    won = correlation_tournament(
+        np.array([2.0, 3.0, 1.0]), np.array([[0, 1], [0, 2]]), np.array([0.9, 0.91])
+    )
+    assert won == (Elimination(loser=0, winner=1, rho=0.9),)
+
+
+def test_a_winner_can_lose_later_and_what_it_beat_stays_dropped() -> None:
+    won = correlation_tournament(
+        np.array([2.0, 1.0, 3.0]), np.array([[0, 1], [0, 2]]), np.array([0.9, 0.91])
+    )
+    assert won == (Elimination(1, 0, 0.9), Elimination(0, 2, 0.91))
+
+
+def test_tournament_drops_the_second_on_a_tie() -> None:
+    pairs, rho = correlated_pairs(correlations(3, _0_1=0.9, _0_2=0.9, _1_2=0.9), 0.85)
+    won = correlation_tournament(np.array([1.5, 1.5, 1.5]), pairs, rho)
+    assert [row.loser for row in won] == [1, 2]
+    assert [row.winner for row in won] == [0, 0]
+
+
+def literal_tournament(sharpe: FloatArray, rho: FloatArray, threshold: float) -> dict[int, int]:
+    """The rule word for word, over all pairs: dropped symbol -> the one that beat it."""
+    dropped: dict[int, int] = {}
+    for i in range(len(sharpe)):
+        for j in range(i + 1, len(sharpe)):
+            if not abs(rho[i][j]) > threshold:
+                continue
+            if i in dropped or j in dropped:
+                continue
+            if sharpe[i] >= sharpe[j]:
+                dropped[j] = i
+            else:
+                dropped[i] = j
+    return dropped
+
+
+def draw(seed: int, size: int = 24) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Sharpe ratios with ties, volatilities, and correlations with many strong pairs."""
+    rng = np.random.default_rng(seed)
+    rho = np.triu(rng.uniform(-1, 1, (size, size)) ** 3, k=1)
+    rho = np.where(rng.random((size, size)) < 0.1, NAN, rho)
+    rho = np.triu(rho, k=1) + np.triu(rho, k=1).T + np.eye(size)
+    sharpe = np.round(rng.normal(0, 1, size), 1)
+    volatility = rng.lognormal(0, 0.5, size)
+    undefined = rng.random(size) < 0.2
+    undefined[0] = False
+    sharpe[undefined] = NAN
+    volatility[undefined & (rng.random(size) < 0.5)] = NAN
+    return sharpe, volatility, rho
+
+
+@settings(max_examples=60, deadline=None)
+@given(SEEDS, st.sampled_from([0.0, 0.3, 0.85]))
+def test_tournament_equals_the_literal_loop(seed: int, threshold: float) -> None:
+    sharpe, _, rho = draw(seed)
+    sharpe = np.nan_to_num(sharpe)
+    won = correlation_tournament(sharpe, *correlated_pairs(rho, threshold))
+    assert {row.loser: row.winner for row in won} == literal_tournament(sharpe, rho, threshold)
+    assert all(row.rho == rho[row.loser, row.winner] for row in won)
+
+
+def test_rank_is_descending_with_ties_in_symbol_order() -> None:
+    sharpe = np.array([1.0, -0.0, 2.0, 1.0, 0.0, -3.0, 2.0])
+    assert rank_by_sharpe(sharpe).tolist() == [2, 6, 0, 3, 1, 4, 5]
+
+
+def test_weights_of_a_table_by_hand() -> None:
+    weights = inverse_volatility_weights(np.array([0.5, 1.0, 0.25]))
+    np.testing.assert_allclose(weights, [2 / 7, 1 / 7, 4 / 7], rtol=1e-15)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.floats(min_value=1e-9, max_value=1e9), min_size=1, max_size=517))
+def test_weights_are_positive_sum_to_one_and_reward_calm(volatility: list[float]) -> None:
+    weights = inverse_volatility_weights(np.array(volatility))
+    assert fsum(weights) == pytest.approx(1.0, abs=1e-15)
+    assert (weights > 0).all()
+    np.testing.assert_allclose(weights * volatility, weights[0] * volatility[0], rtol=1e-12)
+    backwards = inverse_volatility_weights(np.array(volatility[::-1]))
+    np.testing.assert_array_equal(backwards[::-1], weights)
+
+
+@pytest.mark.parametrize("volatility", [5e-324, 1e308])
+def test_weights_survive_extreme_volatilities(volatility: float) -> None:
+    assert inverse_volatility_weights(np.full(4, volatility)).tolist() == [0.25] * 4
+
+
+def test_a_determination_by_hand() -> None:
+    outcome = determination(
+        ["ADA", "BTC", "ETH", "LUNA", "SOL", "USDC", "XRP"],
+        sharpe=[0.31, 0.9, 1.2, NAN, 0.6, NAN, 0.5],
+        annual_volatility=[0.8, 0.5, 0.7, NAN, 1.0, 0.0, 0.9],
+        rho=correlations(7, _0_2=0.912, _1_3=0.99, _4_6=-0.8504),
+        returns=np.array([500, 500, 500, 50, 500, 51, 500]),
+        top_n=2,
+    )
+    assert outcome.decisions == (
+        Decision("ADA", "dropped", "correlation", "rho 0.912 with ETH > 0.85; Sharpe 0.31 < 1.20"),
+        Decision("BTC", "selected", "rank", "rank 2 of 3, Sharpe 0.90; weight 0.5833"),
+        Decision("ETH", "selected", "rank", "rank 1 of 3, Sharpe 1.20; weight 0.4167"),
+        Decision("LUNA", "ineligible", "history", "50 returns, more than 50 needed"),
+        Decision("SOL", "not_ranked", "rank", "rank 3 of 3, Sharpe 0.60; the first 2 are held"),
+        Decision("USDC", "ineligible", "history", "no volatility"),
+        Decision(
+            "XRP", "dropped", "correlation", "rho -0.8504 with SOL < -0.85; Sharpe 0.50 < 0.60"
+        ),
+    )
+    eth, btc = outcome.holdings
+    assert (eth.symbol, eth.rank, eth.sharpe, eth.annual_volatility) == ("ETH", 1, 1.2, 0.7)
+    assert (btc.symbol, btc.rank, btc.sharpe, btc.annual_volatility) == ("BTC", 2, 0.9, 0.5)
+    assert eth.weight == pytest.approx(5 / 12, rel=1e-15)
+    assert btc.weight == pytest.approx(7 / 12, rel=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "detail"),
+    [
+        (1.2, 1.2, "rho 0.900 with A > 0.85; Sharpe 1.20 = 1.20"),
+        (1.2012, 1.2011, "rho 0.900 with A > 0.85; Sharpe 1.2011 < 1.2012"),
+    ],
+)
+def test_a_detail_never_hides_what_decided(first: float, second: float, detail: str) -> None:
+    outcome = determination(["A", "B"], [first, second], [1, 1], correlations(2, _0_1=0.9))
+    assert outcome.decisions[1].detail == detail
+
+
+def test_an_ineligible_symbol_takes_no_part_in_the_tournament() -> None:
+    outcome = determination(
+        ["A", "B", "C"], [1.0, NAN, 2.0], [1.0, 1.0, 1.0], correlations(3, _0_1=1.0, _1_2=1.0)
+    )
+    assert [row.decision for row in outcome.decisions] == ["selected", "ineligible", "selected"]
+
+
+def test_fewer_symbols_than_the_index_may_hold() -> None:
+    outcome = determination(["A", "B"], [-1.0, 1.0], [1.0, 1.0], correlations(2), top_n=20)
+    assert [(row.symbol, row.weight, row.rank) for row in outcome.holdings] == [
+        ("B", 0.5, 1),
+        ("A", 0.5, 2),
+    ]
+
+
+def test_a_single_symbol_takes_it_all() -> None:
+    outcome = determination(["A"], [-0.4], [0.7], np.ones((1, 1)))
+    assert outcome.holdings == (Holding("A", 1.0, 1, -0.4, 0.7),)
+
+
+def test_all_tied_and_all_correlated_keeps_the_first() -> None:
+    outcome = determination(["A", "B", "C"], [1.0] * 3, [1.0] * 3, np.ones((3, 3)))
+    assert [row.symbol for row in outcome.holdings] == ["A"]
+    assert [row.decision for row in outcome.decisions] == ["selected", "dropped", "dropped"]
+
+
+def test_all_tied_and_uncorrelated_keeps_symbol_order() -> None:
+    outcome = determination(["A", "B", "C"], [1.0] * 3, [2.0] * 3, np.eye(3), top_n=2)
+    assert [row.symbol for row in outcome.holdings] == ["A", "B"]
+    assert outcome.decisions[2].decision == "not_ranked"
+
+
+@pytest.mark.parametrize("size", [0, 3])
+def test_no_eligible_symbol_is_an_error_that_says_what_to_do(size: int) -> None:
+    nothing = np.full(size, NAN)
+    with pytest.raises(NotEnoughData, match=rf"none of {size} symbols .* more months"):
+        determination(["A", "B", "C"][:size], nothing, nothing, np.eye(size))
+
+
+@pytest.mark.parametrize("symbols", [["B", "A"], ["A", "A"]])
+def test_symbols_out_of_order_are_refused(symbols: list[str]) -> None:
+    with pytest.raises(ValueError, match="ascending"):
+        determination(symbols, [1, 2], [1, 1], np.eye(2))
+
+
+@settings(max_examples=60, deadline=None)
+@given(SEEDS, st.integers(1, 30), st.sampled_from([0.0, 0.3, 0.85]))
+def test_what_holds_of_every_determination(seed: int, top_n: int, threshold: float) -> None:
+    sharpe, volatility, rho = draw(seed)
+    symbols = [f"S{number:02}" for number in range(sharpe.size)]
+    outcome = determination(symbols, sharpe, volatility, rho, threshold=threshold, top_n=top_n)
+    decided = {row.symbol: row for row in outcome.decisions}
+    held = {row.symbol for row in outcome.holdings}
+    selected = {row.symbol for row in outcome.decisions if row.decision == "selected"}
+    standing = [i for i, s in enumerate(symbols) if decided[s].rule == "rank"]
+
+    assert [row.symbol for row in outcome.decisions] == symbols  # each exactly once, in order
+    assert all(row.detail for row in outcome.decisions)
+    assert held == selected
+    assert len(held) == min(top_n, len(standing))
+    assert fsum(row.weight for row in outcome.holdings) == pytest.approx(1.0, abs=1e-15)
+    assert all(0 < row.weight <= 1 for row in outcome.holdings)
+    assert [row.rank for row in outcome.holdings] == list(range(1, len(held) + 1))
+    # No two that survive the tournament, held or not, correlate above the threshold.
+    among = np.abs(rho[np.ix_(standing, standing)]) > threshold
+    assert not (among & ~np.eye(len(standing), dtype=bool)).any()
+    # Nobody that was passed over has a higher Sharpe than a member.
+    passed_over = [sharpe[i] for i in standing if symbols[i] not in held]
+    assert min(row.sharpe for row in outcome.holdings) >= max(passed_over, default=-np.inf)
+    counted = Counter(row.decision for row in outcome.decisions)
+    assert counted["ineligible"] == int((~eligible(sharpe, volatility)).sum())
+
+
+def test_the_winner_of_a_dropped_symbol_need_not_be_held() -> None:
+    # B beats A and then loses to C: A's row names B, which is itself dropped.
+    outcome = determination(
+        ["A", "B", "C"], [1.0, 2.0, 3.0], [1.0] * 3, correlations(3, _0_1=0.9, _1_2=0.95)
+    )
+    assert [row.decision for row in outcome.decisions] == ["dropped", "dropped", "selected"]
+    assert "with B" in outcome.decisions[0].detail
+
+
+@settings(max_examples=40, deadline=None)
+@given(SEEDS)
+def test_the_order_of_the_pairs_changes_nothing(seed: int) -> None:
+    sharpe, volatility, rho = draw(seed)
+    symbols = [f"S{number:02}" for number in range(sharpe.size)]
+    pairs, pair_rho = correlated_pairs(rho, 0.3)
+    order = np.random.default_rng(seed).permutation(pair_rho.size)
+    returns = np.full(sharpe.size, 500)
+    one, other = (
+        determine(symbols, returns, sharpe, volatility, p, r, threshold=0.3, top_n=5)
+        for p, r in ((pairs, pair_rho), (pairs[order], pair_rho[order]))
+    )
+    assert one == other
+
+
+def test_results_are_frozen() -> None:
+    outcome = determination(["A"], [1.0], [1.0], np.ones((1, 1)))
+    with pytest.raises(FrozenInstanceError):
+        outcome.holdings[0].weight = 0.5  # type: ignore[misc]  # what the test is about

@@ -1,0 +1,541 @@
+import base64
+import os
+import struct
+from dataclasses import fields, replace
+from datetime import timedelta
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lakehouse.errors import TableError
+from lakehouse.settings import load_settings
+from lakehouse.tables import Lake
+from ml import plots
+from ml.report import exports, write_report
+from ml.report_data import ReportData, load_report_data, runs_of, threshold
+from ml.report_page import Image, correlation_matrix, render, skill
+from ml.report_tables import report_tables
+
+AS_OF = pd.Timestamp("2026-01-01", tz="UTC")
+MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
+HOSTILE = '<b>"BOLD"&USDT'
+CONF = Path(__file__).parents[2] / "conf" / "sample.yaml"
+VOID = {"meta", "img", "br", "hr", "link", "input"}
+
+
+def runs() -> pd.DataFrame:
+    tasks = ["ingest_archive", "clean_candles", "asset_metrics", "correlations", "smart_index"]
+    rows = [
+        {
+            "run_id": "20260102T030405Z-1a2b3c4d",
+            "task": task,
+            "status": "succeeded",
+            "started_at": AS_OF + timedelta(days=1, minutes=minute),
+            "ended_at": AS_OF + timedelta(days=1, minutes=minute + 1),
+            "figures": {},
+            "read_versions": {"silver.candles": 3, "gold.asset_metrics": 2},
+            "written_versions": {"gold.asset_metrics": 5},
+            "settings_digest": "9f8e7d6c5b4a39281706" * 3,
+            "settings": "{}",
+            "code_version": "0.1.0+3f2a9c01b2d4",
+            "mlflow_run_id": "5c0ffee" if task == "gbt" else None,
+        }
+        for minute, task in enumerate([*tasks, "pca", "kmeans", "gbt"])
+    ]
+    return pd.DataFrame(rows)
+
+
+def report_data() -> ReportData:
+    """A few symbols as the tables would hold them, with a NULL wherever one is allowed."""
+    symbols = [HOSTILE, "BTCUSDT", "ETHUSDT", "FLATUSDT"]
+    metrics = pd.DataFrame(
+        {
+            "symbol": symbols,
+            "bars": [2742, 2742, 300, 20],
+            "annual_return": [0.255, -1.0571, 10.5, np.nan],
+            "annual_volatility": [0.455, 0.715, 4.25, np.nan],
+            "sharpe": [0.56044, -1.4784, 2.470588, np.nan],
+            "max_drawdown": [-0.321, -0.6, -0.9, np.nan],
+            "median_daily_quote_volume": [1.6e10, 1.2e10, 5e6, np.nan],
+        }
+    )
+    return ReportData(
+        market="um",
+        interval="4h",
+        as_of=AS_OF,
+        threshold=0.85,
+        listings=pd.DataFrame(
+            {
+                "symbol": symbols,
+                "first_open_time": pd.Timestamp("2024-10-01", tz="UTC"),
+                "last_open_time": AS_OF - timedelta(hours=4),
+                "bars": [2742, 2742, 300, 20],
+                "filled_bars": [0, 1, 2, 3],
+                "status": ["trading", "trading", "trading", "ended"],
+            }
+        ),
+        metrics=metrics,
+        correlations=pd.DataFrame(
+            {
+                "symbol_a": [HOSTILE, HOSTILE, HOSTILE, "BTCUSDT", "BTCUSDT", "ETHUSDT"],
+                "symbol_b": ["BTCUSDT", "ETHUSDT", "FLATUSDT", "ETHUSDT", "FLATUSDT", "FLATUSDT"],
+                "rho": [0.91, 0.3, np.nan, -0.2, np.nan, np.nan],
+            }
+        ),
+        weights=pd.DataFrame(
+            {
+                "symbol": ["ETHUSDT", HOSTILE],
+                "rank": [1, 2],
+                "weight": [0.1, 0.9],
+                "sharpe": [2.470588, 0.56044],
+                "annual_volatility": [4.25, 0.455],
+                "as_of": AS_OF,
+            }
+        ),
+        decisions=pd.DataFrame(
+            {
+                "symbol": symbols,
+                "decision": ["selected", "dropped", "selected", "ineligible"],
+                "rule": ["rank", "correlation", "rank", "history"],
+                "detail": ["rank 2", f"rho 0.910 with {HOSTILE}", "rank 1", "19 returns"],
+            }
+        ),
+        pca_components=pd.DataFrame(
+            {
+                "component": [1, 2],
+                "explained_variance": [0.7, 0.2],
+                "cumulative_variance": [0.7, 0.9],
+            }
+        ),
+        clusters=pd.DataFrame(
+            {
+                "symbol": [HOSTILE, "BTCUSDT", "ETHUSDT"],
+                "cluster": [0, 0, 1],
+                "is_leader": [True, False, True],
+                "annual_return": [0.255, -1.0571, 10.5],
+                "annual_volatility": [0.455, 0.715, 4.25],
+                "sharpe": [0.56044, -1.4784, 2.470588],
+            }
+        ),
+        importances=pd.DataFrame(
+            {"feature": ["volatility_7", "ret_lag1"], "importance": [0.75, 0.25]}
+        ),
+        gbt_figures={
+            "rmse": "0.0211",
+            "oos_r2": "-0.0034",
+            "rank_ic": "0.012",
+            "random_split_oos_r2": "0.0151",
+            "model": "models:/gbt@champion",
+        },
+        files=pd.DataFrame(
+            {
+                "status": ["corrupt_zip", "ingested"],
+                "files": [1, 41],
+                "rows": [0, 5804],
+                "rejected_lines": [0, 3],
+            }
+        ),
+        rejected_lines=pd.DataFrame({"reason": ["11 columns, not 12"], "lines": [3]}),
+        rejected_candles=pd.DataFrame(
+            {"broken": ["duplicate", "close_time, high_low"], "candles": [12, 2]}
+        ),
+        runs=runs(),
+    )
+
+
+class Page(HTMLParser):
+    """Text by section, the tags in use, and everything that refers to something else."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.references: list[str] = []
+        self.sections: dict[str, str] = {}
+        self._open: list[str] = []
+        self._heading = ""
+        self.feed(html)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.references += [value or "" for name, value in attrs if name in ("src", "href")]
+        if tag not in VOID:
+            self._open.append(tag)
+        if tag == "h2":
+            self._heading = ""
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+        if tag in ("td", "th", "dt", "dd"):
+            self.sections[self._heading] = self.sections.get(self._heading, "") + " "
+
+    def handle_data(self, data: str) -> None:
+        if "h2" in self._open and not self._heading:
+            self._heading = data.strip()
+        if "style" not in self._open:
+            self.sections[self._heading] = self.sections.get(self._heading, "") + data
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.sections.values()).split())
+
+
+@pytest.fixture(scope="module")
+def html() -> str:
+    return render(report_data())
+
+
+@pytest.fixture(scope="module")
+def page(html: str) -> Page:
+    return Page(html)
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages without the time that it takes to draw: what is tested is around the pictures."""
+    monkeypatch.setattr("ml.report_page._image", lambda _, alt: Image("", alt))
+
+
+def empty(data: ReportData, *names: str) -> ReportData:
+    return replace(data, **{name: getattr(data, name).iloc[:0] for name in names})
+
+
+def test_page_needs_nothing_from_elsewhere(html: str, page: Page) -> None:
+    assert html.startswith("<!DOCTYPE html>")
+    assert not {"script", "link", "iframe", "object"} & set(page.tags)
+    assert "url(" not in html
+    assert "@import" not in html
+    assert page.references
+    assert all(reference.startswith("data:image/png;base64,") for reference in page.references)
+
+
+def test_every_picture_is_a_png_with_words(html: str, page: Page) -> None:
+    assert len(page.references) == 6
+    assert html.count('alt="') == 6
+    for reference in page.references:
+        content = base64.b64decode(reference.removeprefix("data:image/png;base64,"))
+        assert content[:8] == b"\x89PNG\r\n\x1a\n"
+        width, height = struct.unpack(">II", content[16:24])
+        assert min(width, height) > 300
+
+
+def test_names_are_escaped(html: str, page: Page) -> None:
+    assert "b" not in page.tags
+    assert HOSTILE not in html
+    assert page.text.count(HOSTILE) >= 5
+
+
+@pytest.mark.parametrize(
+    "section",
+    ["Smart index", "Correlations", "Clusters of risk and return", "Principal components"],
+)
+def test_sections_over_all_history_say_in_sample(page: Page, section: str) -> None:
+    assert "in-sample" in page.sections[section].partition("\n")[0]
+
+
+def test_importances_say_in_sample_and_the_random_split_optimistic(page: Page) -> None:
+    forecast = page.sections["Forecast of the next bar"]
+    assert "In-sample" in forecast
+    assert "optimistic" in forecast
+
+
+def test_index_names_the_survivorship_of_its_data(page: Page) -> None:
+    section = " ".join(page.sections["Smart index"].split())
+    assert "1 of 4 symbols stopped trading within the data." in section
+    assert (
+        "If the archive holds only symbols that still trade, results carry survivorship bias."
+        in section
+    )
+
+
+def test_headline_figures(page: Page) -> None:
+    head = " ".join(page.sections[""].split())
+    assert "USDT-margined perpetual futures, 4h candles" in head
+    assert "2024-10-01 to 2026-01-01 UTC" in head
+    assert "as of 2026-01-01 00:00 UTC" in head
+    for tile in (
+        "Symbols 4 4 with metrics",
+        "Candles 5,804 and 6 filled",
+        "Source files 42 1 refused",
+        "Rejected 17 3 lines, 14 candles",
+        "Index members 2",
+    ):
+        assert tile in head
+
+
+def test_index_tables_say_who_was_chosen_and_who_was_dropped_for_whom() -> None:
+    tables = report_tables(report_data())
+    assert tables["members"].rows == (
+        ("1", "ETHUSDT", "10.0%", "1,050.0%", "425.0%", "2.47", f"{MINUS}90.0%", "300"),
+        ("2", HOSTILE, "90.0%", "25.5%", "45.5%", "0.56", f"{MINUS}32.1%", "2,742"),
+    )
+    assert tables["dropped"].rows == (("BTCUSDT", f"{MINUS}1.48", f"rho 0.910 with {HOSTILE}"),)
+    assert [row[0] for row in tables["symbols"].rows] == ["ETHUSDT", HOSTILE, "BTCUSDT", "FLATUSDT"]
+    assert tables["symbols"].rows[-1] == (
+        *("FLATUSDT", DASH, DASH, DASH, DASH, "20", DASH, "ineligible", "19 returns"),
+    )
+
+
+def test_effective_number_of_members(page: Page) -> None:
+    # 1 / (0.1² + 0.9²) = 1.2195
+    assert "as concentrated as 1.2 equal ones" in " ".join(page.sections["Smart index"].split())
+
+
+def test_cluster_tables_give_means_and_equal_weights() -> None:
+    tables = report_tables(report_data())
+    assert tables["clusters"].rows == (
+        ("0", "2", f"{MINUS}40.1%", "58.5%", f"{MINUS}0.46"),
+        ("1", "1", "1,050.0%", "425.0%", "2.47"),
+    )
+    assert [row[:3] for row in tables["leaders"].rows] == [
+        ("0", HOSTILE, "50.0%"),
+        ("1", "ETHUSDT", "50.0%"),
+    ]
+
+
+def test_small_losses_are_no_negative_zero() -> None:
+    data = report_data()
+    data.weights["sharpe"] = [-0.001, -0.006]
+    data.metrics["annual_return"] = -0.0002
+    members = report_tables(data)["members"].rows
+    assert [row[5] for row in members] == ["0.00", f"{MINUS}0.01"]
+    assert [row[3] for row in members] == ["0.0%", "0.0%"]
+
+
+def test_walk_forward_stands_beside_the_random_split() -> None:
+    table = report_tables(report_data())["gbt"]
+    assert table.rows == (
+        ("Root mean squared error", "0.0211", DASH),
+        ("R² against the zero forecast", f"{MINUS}0.0034", "0.0151"),
+        ("Rank information coefficient", "0.012", DASH),
+    )
+
+
+def test_provenance_names_versions_code_and_settings(page: Page) -> None:
+    provenance = page.sections["Provenance"]
+    for text in (
+        "20260102T030405Z-1a2b3c4d",
+        "gold.asset_metrics v2\nsilver.candles v3",
+        "gold.asset_metrics v5",
+        "0.1.0+3f2a9c01b2d4",
+        "9f8e7d6c5b4a",
+        "5c0ffee",
+    ):
+        assert text in provenance
+
+
+def test_numbers_stand_flush_right(html: str) -> None:
+    assert '<td class="n">1,050.0%</td>' in html
+    assert "<td>ETHUSDT</td>" in html
+    assert ".n { text-align: right;" in html
+
+
+@pytest.mark.parametrize(
+    ("figures", "words"),
+    [
+        ({}, ""),
+        ({"rank_ic": "0.3"}, ""),
+        ({"oos_r2": "not a number"}, ""),
+        ({"oos_r2": "-0.01", "rank_ic": "0.3"}, "No skill: the forecasts are no better"),
+        ({"oos_r2": "0"}, "No skill: the forecasts are no better"),
+        ({"oos_r2": "0.001", "rank_ic": "-0.019"}, "No skill to speak of"),
+        ({"oos_r2": "0.001", "rank_ic": "0.02"}, "Better than a forecast of zero"),
+        ({"oos_r2": "0.001"}, "Better than a forecast of zero"),
+    ],
+)
+def test_skill_is_put_into_words(figures: dict[str, str], words: str) -> None:
+    assert skill(figures).startswith(words)
+    assert bool(skill(figures)) == bool(words)
+
+
+def test_page_says_that_there_is_no_skill(page: Page) -> None:
+    assert "No skill" in page.sections["Forecast of the next bar"]
+
+
+@pytest.mark.parametrize(
+    ("missing", "words"),
+    [
+        ("weights", "No index in this warehouse"),
+        ("correlations", "No correlations in this warehouse"),
+        ("clusters", "No clusters in this warehouse"),
+        ("pca_components", "No principal components in this warehouse"),
+        ("files", "No record of source files in this warehouse"),
+        ("runs", "No run is recorded"),
+        ("rejected_lines", "None."),
+        ("rejected_candles", "None."),
+    ],
+)
+@pytest.mark.usefixtures("undrawn")
+def test_an_empty_section_says_so(page: Page, missing: str, words: str) -> None:
+    assert words not in page.text
+    assert words in Page(render(empty(report_data(), missing))).text
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_page_of_metrics_alone() -> None:
+    data = report_data()
+    frames = {
+        field.name: pd.DataFrame(columns=getattr(data, field.name).columns)
+        for field in fields(data)
+        if isinstance(getattr(data, field.name), pd.DataFrame) and field.name != "metrics"
+    }
+    page = Page(render(replace(data, gbt_figures={}, **cast("dict[str, Any]", frames))))
+    assert "No forecasts in this warehouse: run candlelake run medallion." in page.text
+    assert page.references == []
+    assert page.text.count("in this warehouse") == 6
+    assert "BTCUSDT" in page.sections["Smart index"]
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_figure_of_another_run_names_that_run_and_no_span(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spans: dict[str, str] = {}
+    for name in ("scree", "importances"):
+        drawn = getattr(plots, name)
+        monkeypatch.setattr(
+            plots,
+            name,
+            lambda *given, name=name, drawn=drawn: spans.update({name: given[-1]}) or drawn(*given),
+        )
+    data = report_data()
+    data.runs.loc[data.runs["task"] == "pca", "run_id"] = "older"
+    render(data)
+    assert spans == {
+        "scree": "USDT-margined perpetual futures, 4h, run older, in-sample",
+        "importances": (
+            "USDT-margined perpetual futures, 4h, 2024-10-01 to 2026-01-01 UTC, in-sample"
+        ),
+    }
+
+
+def test_correlation_matrix_is_symmetric_with_null_as_nan() -> None:
+    symbols, matrix = correlation_matrix(report_data().correlations)
+    assert symbols == sorted([HOSTILE, "BTCUSDT", "ETHUSDT", "FLATUSDT"])
+    nan = np.nan
+    np.testing.assert_array_equal(
+        matrix,
+        [[1, 0.91, 0.3, nan], [0.91, 1, -0.2, nan], [0.3, -0.2, 1, nan], [nan, nan, nan, 1]],
+    )
+
+
+def assert_same(one: pd.DataFrame, other: pd.DataFrame) -> None:
+    """Equal to the last bit."""
+    pd.testing.assert_frame_equal(one, other, check_exact=True)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_csv_files_give_every_number_back(tmp_path: Path) -> None:
+    data = report_data()
+    data.clusters["sharpe"] = [1 / 3, -2e-17 / 7, 0.1 + 0.2]
+    data.weights["weight"] = [0.1 + 0.2, 1 - (0.1 + 0.2)]
+    data.importances["importance"] = [2 / 3, 1 / 3]
+    write_report(tmp_path, data)
+    read = {
+        path.name: pd.read_csv(path, float_precision="round_trip")
+        for path in tmp_path.glob("*.csv")
+    }
+    assert set(read) == set(exports(data))
+    index = read["smart_index.csv"]
+    assert list(index) == ["symbol", "rank", "weight", "sharpe", "annual_volatility", "as_of"]
+    assert index["as_of"].tolist() == ["2026-01-01T00:00:00Z"] * 2
+    assert_same(index.drop(columns="as_of"), data.weights[list(index)].drop(columns="as_of"))
+    clusters = read["kmeans_clusters.csv"]
+    assert_same(clusters, data.clusters[list(clusters)])
+    assert_same(read["pca_components.csv"], data.pca_components)
+    assert_same(read["gbt_feature_importance.csv"], data.importances)
+    portfolio = read["kmeans_portfolio.csv"]
+    assert portfolio["symbol"].tolist() == [HOSTILE, "ETHUSDT"]
+    assert portfolio["weight"].tolist() == [0.5, 0.5]
+
+
+def test_a_null_is_an_empty_field_and_a_section_without_rows_a_header() -> None:
+    data = empty(report_data(), "weights", "pca_components")
+    data.clusters.loc[1, "sharpe"] = np.nan
+    files = {name: frame.to_csv(index=False) for name, frame in exports(data).items()}
+    assert files["kmeans_clusters.csv"].splitlines()[2] == "BTCUSDT,0,False,-1.0571,0.715,"
+    assert files["smart_index.csv"].splitlines() == [
+        "symbol,rank,weight,sharpe,annual_volatility,as_of"
+    ]
+    assert len(files["pca_components.csv"].splitlines()) == 1
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_report_replaces_the_older_one(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "report"
+    write_report(folder, report_data())
+    page = write_report(folder, empty(report_data(), "weights"))
+    assert "No index in this warehouse" in page.read_text(encoding="utf-8")
+    assert len((folder / "smart_index.csv").read_text().splitlines()) == 1
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        [*exports(report_data()), "report.html"]
+    )
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_failed_write_leaves_the_older_report_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_report(tmp_path, report_data())
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def disk_full(_: int) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(os, "fsync", disk_full)
+    with pytest.raises(OSError, match="no space"):
+        write_report(tmp_path, empty(report_data(), "weights", "clusters"))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_warehouse_without_gold_results_says_what_to_run() -> None:
+    class NoTables:
+        def exists(self, _: object) -> bool:
+            return False
+
+    settings = load_settings(CONF, ["warehouse=/data/lake"])
+    with pytest.raises(TableError) as raised:
+        load_report_data(cast("Lake", NoTables()), settings)
+    assert str(raised.value) == (
+        "no gold results for um 4h candles in /data/lake: run `candlelake run medallion` first"
+    )
+
+
+def test_runs_are_those_that_made_the_rows() -> None:
+    def run(task: str, run_id: str, day: int, status: str = "succeeded") -> dict[str, object]:
+        return {"task": task, "run_id": run_id, "started_at": day, "status": status}
+
+    history = pd.DataFrame(
+        [
+            run("pca", "a", 1),
+            run("pca", "b", 2),
+            run("pca", "c", 3, "unchanged"),
+            run("ingest_archive", "a", 1),
+            run("ingest_archive", "b", 2),
+            run("ingest_archive", "c", 3, "unchanged"),
+            run("ingest_archive", "d", 4, "failed"),
+            run("gbt", "a", 1),
+        ]
+    )
+    made = {
+        "pca": pd.DataFrame({"run_id": ["b", "b"], "mlflow_run_id": ["m", "m"]}),
+        "gbt": pd.DataFrame(columns=["run_id", "mlflow_run_id"]),
+    }
+    shown = runs_of(history, made)
+    assert shown[["task", "run_id", "mlflow_run_id"]].values.tolist() == [
+        ["ingest_archive", "b", None],
+        ["pca", "b", "m"],
+    ]
+
+
+def test_threshold_is_that_of_the_run_that_made_the_index() -> None:
+    settings = load_settings(CONF, ["index.correlation_threshold=0.5"])
+    made = runs()
+    made["settings"] = load_settings(CONF, ["index.correlation_threshold=0.7"]).as_json()
+    assert threshold(made, settings) == 0.7
+    assert threshold(made.iloc[:0], settings) == 0.5

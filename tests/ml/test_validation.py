@@ -1,0 +1,176 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from sklearn.metrics import mean_squared_error, r2_score
+
+from lakehouse.errors import NotEnoughData
+from ml.features import LABEL_BARS, gbt_features
+from ml.validation import (
+    Fold,
+    ForecastScore,
+    forecast_score,
+    rank_correlations,
+    walk_forward_splits,
+)
+
+STEP = 4
+
+
+def test_folds_of_eight_bars() -> None:
+    # Bars 100, 104 … 128; blocks of two bars; one bar of purge.
+    assert walk_forward_splits(100, 128, STEP, folds=3, purge=1, embargo=0) == (
+        Fold(train_end=104, test_start=108, test_end=116),
+        Fold(train_end=112, test_start=116, test_end=124),
+        Fold(train_end=120, test_start=124, test_end=132),
+    )
+
+
+@given(
+    bars=st.integers(20, 400),
+    folds=st.integers(1, 6),
+    purge=st.integers(0, 3),
+    embargo=st.integers(0, 3),
+)
+@settings(deadline=None, max_examples=100)
+def test_folds_cover_the_time_after_the_first_block_once(
+    bars: int, folds: int, purge: int, embargo: int
+) -> None:
+    first, last = 1_000, 1_000 + (bars - 1) * STEP
+    try:
+        splits = walk_forward_splits(first, last, STEP, folds=folds, purge=purge, embargo=embargo)
+    except NotEnoughData:
+        assert bars // (folds + 1) <= purge + embargo
+        return
+    assert len(splits) == folds
+    assert splits[-1].test_end == last + STEP
+    for fold, after in pairwise(splits):
+        assert fold.test_end == after.test_start
+    blocks = np.diff([first, *(fold.test_start for fold in splits), last + STEP]) // STEP
+    assert blocks.max() - blocks.min() <= 1
+    for fold in splits:
+        assert first < fold.train_end <= fold.test_start < fold.test_end
+        # The label of the last fitted row is realised before the first bar that is predicted.
+        assert (fold.train_end - STEP) + purge * STEP < fold.test_start - embargo * STEP
+
+
+@given(seed=st.integers(0, 1_000))
+@settings(deadline=None, max_examples=25)
+def test_no_fitted_row_has_seen_the_test_block(seed: int) -> None:
+    bars = 160
+    rng = np.random.default_rng(seed)
+    close = np.exp(np.cumsum(rng.normal(0, 0.01, bars)))
+    segment = np.zeros(bars, dtype=np.int64)
+    for fold in walk_forward_splits(0, bars - 1, 1, folds=3, purge=LABEL_BARS, embargo=0):
+        scrambled = close.copy()
+        scrambled[fold.test_start :] = rng.uniform(1, 100, bars - fold.test_start)
+        before, after = gbt_features(close, segment), gbt_features(scrambled, segment)
+        train = slice(0, fold.train_end)
+        for name in before.__dataclass_fields__:
+            np.testing.assert_array_equal(getattr(before, name)[train], getattr(after, name)[train])
+
+
+@pytest.mark.parametrize(("bars", "folds"), [(0, 1), (3, 3), (4, 3)])
+def test_too_few_bars_are_refused(bars: int, folds: int) -> None:
+    with pytest.raises(NotEnoughData, match=r"ml\.gbt\.folds"):
+        walk_forward_splits(0, (bars - 1) * STEP, STEP, folds=folds, purge=1, embargo=0)
+
+
+def cross_sections(seed: int, bars: int = 12) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Bars of 1 to 30 rows in random order, with many ties."""
+    rng = np.random.default_rng(seed)
+    time = np.repeat(rng.permutation(bars) * 100, rng.integers(1, 30, bars))
+    time = rng.permutation(time)
+    return time, rng.integers(0, 6, time.size) / 7, rng.integers(0, 12, time.size) / 7
+
+
+def one_by_one(time: np.ndarray, prediction: np.ndarray, outcome: np.ndarray) -> list[float]:
+    found = []
+    for bar in np.unique(time):
+        rows = time == bar
+        varied = len(set(prediction[rows])) > 1 and len(set(outcome[rows])) > 1
+        if rows.sum() >= 3 and varied:
+            found.append(stats.spearmanr(prediction[rows], outcome[rows]).statistic)
+    return found
+
+
+@given(seed=st.integers(0, 10_000))
+@settings(deadline=None, max_examples=60)
+def test_rank_correlations_match_scipy(seed: int) -> None:
+    time, prediction, outcome = cross_sections(seed)
+    expected = one_by_one(time, prediction, outcome)
+    np.testing.assert_allclose(rank_correlations(time, prediction, outcome), expected, atol=1e-12)
+    score = forecast_score(time, prediction, outcome)
+    assert score.rank_ic_bars == len(expected)
+    assert score.rank_information_coefficient == pytest.approx(np.mean(expected), abs=1e-12)
+    student = stats.ttest_1samp(expected, 0).statistic
+    assert score.rank_ic_t_statistic == pytest.approx(student, rel=1e-9)
+
+
+@given(seed=st.integers(0, 10_000))
+@settings(deadline=None, max_examples=30)
+def test_scores_of_disjoint_bars_add_up(seed: int) -> None:
+    time, prediction, outcome = cross_sections(seed)
+    early = time < np.median(time)
+    parts = [
+        forecast_score(time[part], prediction[part], outcome[part]) for part in (early, ~early)
+    ]
+    whole = forecast_score(time, prediction, outcome).metrics()
+    assert (parts[0] + parts[1]).metrics() == pytest.approx(whole, rel=1e-9)
+
+
+def test_rows_with_nan_are_left_out() -> None:
+    time, prediction, outcome = cross_sections(5)
+    broken = outcome.copy()
+    broken[::4] = np.nan
+    unknown = prediction.copy()
+    unknown[1::4] = np.nan
+    kept = ~np.isnan(broken + unknown)
+    assert forecast_score(time, unknown, broken) == forecast_score(
+        time[kept], prediction[kept], outcome[kept]
+    )
+
+
+def test_a_bar_without_variance_or_with_two_rows_has_no_correlation() -> None:
+    time = np.array([0, 0, 0, 1, 1, 2, 2, 2])
+    prediction = np.array([1.0, 1.0, 1.0, 1.0, 2.0, 1.0, 2.0, 3.0])
+    outcome = np.array([1.0, 2.0, 3.0, 1.0, 2.0, 3.0, 2.0, 1.0])
+    np.testing.assert_array_equal(rank_correlations(time, prediction, outcome), [-1.0])
+
+
+def test_equal_correlations_have_no_t_statistic() -> None:
+    # 0.5 at each bar, whose squares sum up with a rounding error.
+    time = np.repeat(np.arange(10), 3)
+    score = forecast_score(time, np.tile([1.0, 2, 3], 10), np.tile([1.0, 3, 2], 10))
+    assert score.rank_information_coefficient == pytest.approx(0.5)
+    assert "rank_ic_t" not in score.metrics()
+
+
+def test_no_rows_have_no_scores_and_no_error() -> None:
+    none = np.array([])
+    score = forecast_score(none.astype(np.int64), none, none)
+    assert score == ForecastScore()
+    assert score.metrics() == {"rank_ic_bars": 0, "rows": 0}
+
+
+@given(seed=st.integers(0, 10_000))
+@settings(deadline=None, max_examples=30)
+def test_errors_match_sklearn(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    outcome = rng.normal(0, 0.02, 200)
+    prediction = 0.3 * outcome + rng.normal(0, 0.02, 200)
+    score = forecast_score(np.arange(200), prediction, outcome)
+    assert score.rmse == pytest.approx(mean_squared_error(outcome, prediction) ** 0.5)
+    assert score.zero_rmse == pytest.approx(mean_squared_error(outcome, np.zeros(200)) ** 0.5)
+    # Beside its own mirror image the outcome has the mean zero, which is R²'s usual benchmark.
+    mirrored = r2_score(np.append(outcome, -outcome), np.append(prediction, -prediction))
+    assert score.out_of_sample_r2 == pytest.approx(mirrored)
+
+
+def test_the_zero_forecast_has_zero_r2_and_the_truth_has_one() -> None:
+    time, outcome = np.arange(3), np.array([0.01, -0.02, 0.03])
+    assert forecast_score(time, np.zeros(3), outcome).out_of_sample_r2 == 0
+    assert forecast_score(time, outcome, outcome).out_of_sample_r2 == 1
