@@ -53,15 +53,17 @@ ARCHIVE_FILES = TableContract(
             "period", "STRING", "UTC month (2025-01) or day (2020-01-01) it covers", nullable=False
         ),
         Column("cadence", "STRING", "How it is published: monthly or daily", nullable=False),
+        # When a republished file is refused, bronze keeps the lines of the last good one, and the
+        # columns on its content still speak of it: size_bytes, sha256, rows to time_unit.
         Column("size_bytes", "BIGINT", "Size of the ZIP; NULL if it could not be had"),
         Column("sha256", "STRING", "SHA-256 of the ZIP's bytes; NULL if it could not be had"),
         Column("published_sha256", "STRING", "SHA-256 of its CHECKSUM file; NULL if it has none"),
         Column("status", "STRING", f"One of {', '.join(get_args(FileStatus))}", nullable=False),
         Column("error", "STRING", "Why it was not ingested; NULL if it was"),
-        Column("rows", "BIGINT", "Lines in bronze.klines; 0 unless ingested", nullable=False),
+        Column("rows", "BIGINT", "Lines in bronze.klines; 0 if never ingested", nullable=False),
         Column("rejected_lines", "BIGINT", "Lines in bronze.rejected_lines", nullable=False),
         Column("has_header", "BOOLEAN", "Whether line 1 is a header; NULL if never read"),
-        Column("time_unit", "STRING", "Unit of the times: s, ms or us; NULL unless ingested"),
+        Column("time_unit", "STRING", "Unit of the times: s, ms or us; NULL if never ingested"),
         Column("run_id", "STRING", "Run that read it last, as in ops.task_runs", nullable=False),
         Column("ingested_at", "TIMESTAMP", "When that run read it, UTC", nullable=False),
     ),
@@ -72,7 +74,7 @@ ARCHIVE_FILES = TableContract(
         "known_status": _is_one_of("status", get_args(FileStatus)),
         "known_time_unit": f"time_unit IS NULL OR {_is_one_of('time_unit', get_args(TimeUnit))}",
         "error_unless_ingested": "(status = 'ingested') = (error IS NULL)",
-        "rows_when_ingested": "(status = 'ingested') = (rows > 0)",
+        "rows_when_ingested": "status != 'ingested' OR rows > 0",
         "rejected_lines_counted": "rejected_lines >= 0",
     },
 )

@@ -20,6 +20,7 @@ from bronze.contracts import ARCHIVE_FILES, KLINES, REJECTED_LINES
 from bronze.loading import file_facts, klines_of, rejected_lines_of
 from bronze.plan import Hole, LedgerEntry, holes, needs_reading, wanted_files
 from bronze.universe import Universe, historical_usdt_universe, named_universe
+from lakehouse.contracts import TableContract
 from lakehouse.errors import ArchiveError
 from lakehouse.settings import Settings
 from lakehouse.tasks import TaskContext, TaskOutcome
@@ -172,29 +173,41 @@ def _commit(
     changed: Mapping[str, LedgerRow],
     ledger: Mapping[str, LedgerRow],
 ) -> None:
-    new = [
-        row for name, row in changed.items() if row["sha256"] != ledger.get(name, {}).get("sha256")
+    # Files without rows are among them: a killed run may have left rows of theirs.
+    stale = [
+        row
+        for name, row in changed.items()
+        if not row["rows"] or _lines(row) != _lines(ledger.get(name))
     ]
-    rows = [row for row in new if row["rows"]]
-    if rows:
-        frame = klines_of(context.spark, root, _contents(rows))
-        months = _in("month", {row["month"] for row in rows})
-        context.lake.replace(KLINES, frame, f"{_scope(context)} AND {months} AND {_files(rows)}")
-    rejected = [row for row in new if row["rejected_lines"]]
-    cleared = [row for row in new if ledger.get(row["source_file"], {}).get("rejected_lines")]
-    if rejected or cleared:
-        frame = rejected_lines_of(context.spark, root, _contents(rejected))
-        context.lake.replace(REJECTED_LINES, frame, _files([*rejected, *cleared]))
+    if stale:
+        _replace_lines(context, root, stale)
     frame = context.spark.createDataFrame(pa.Table.from_pylist(list(changed.values()), _LEDGER))
     context.lake.replace(ARCHIVE_FILES, frame, _files(changed.values()))
 
 
-def _contents(rows: Iterable[LedgerRow]) -> list[tuple[str, str | None]]:
-    return [(row["source_file"], row["sha256"]) for row in rows]
+def _replace_lines(context: TaskContext, root: str, stale: Sequence[LedgerRow]) -> None:
+    """Put the lines of these files, of which some may have none, in the place of their old ones."""
+    for contract, lines_of, count in (
+        (KLINES, klines_of, "rows"),
+        (REJECTED_LINES, rejected_lines_of, "rejected_lines"),
+    ):
+        where = _where(context, contract, stale)
+        new = [(row["source_file"], row["sha256"]) for row in stale if row[count]]
+        if new or not context.lake.read_own(contract).where(where).isEmpty():
+            context.lake.replace(contract, lines_of(context.spark, root, new), where)
 
 
-def _scope(context: TaskContext) -> str:
-    return " AND ".join(f"{key} = '{value}'" for key, value in context.settings.scope.items())
+def _lines(row: LedgerRow | None) -> tuple[object, ...] | None:
+    """What bronze holds of a file: equal answers mean equal lines."""
+    return None if row is None else (row["sha256"], row["rows"], row["rejected_lines"])
+
+
+def _where(context: TaskContext, contract: TableContract, rows: Iterable[LedgerRow]) -> str:
+    """The lines of these files as a SQL condition, partition columns first."""
+    conditions = [f"{key} = '{value}'" for key, value in context.settings.scope.items()]
+    if "month" in contract.column_names:
+        conditions.append(_in("month", {row["month"] for row in rows}))
+    return " AND ".join([*conditions, _files(rows)])
 
 
 def _files(rows: Iterable[LedgerRow]) -> str:

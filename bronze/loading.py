@@ -100,7 +100,7 @@ def _lines_of(
         waiting: list[pa.Table] = []
         for batch in batches:
             for reading in _readings(root, batch, require_checksum=True):
-                if reading.status == "checksum_mismatch":
+                if reading.sha256 != reading.published_sha256:
                     raise ArchiveError(
                         f"{reading.key.source_file} changed while it was loaded: run again"
                     )
@@ -162,4 +162,5 @@ def _with_key(lines: pa.Table, reading: FileReading) -> pa.Table:
 
 
 def _joined(tables: list[pa.Table]) -> list[pa.RecordBatch]:
-    return pa.concat_tables(tables).combine_chunks().to_batches()
+    batches: list[pa.RecordBatch] = pa.concat_tables(tables).combine_chunks().to_batches()
+    return batches

@@ -22,7 +22,7 @@ def run_smart_index(context: TaskContext) -> TaskOutcome:
     """Determine the static index: in-sample, over all history, at one date.
 
     Raises:
-        NotEnoughData: There are no metrics, or no symbol is eligible.
+        NotEnoughData: There are no metrics or no correlations, or no symbol is eligible.
     """
     as_of = last_close(context)
     static = static_scope(context, as_of)
@@ -37,10 +37,12 @@ def run_smart_index(context: TaskContext) -> TaskOutcome:
     if not metrics.num_rows:
         raise NotEnoughData("gold.asset_metrics has no row for this date: run asset_metrics first")
     symbols = metrics["symbol"].to_pylist()
+    every_pair = context.lake.read(CORRELATIONS).where(static)
+    # Without them no symbol would lose the tournament.
+    if len(symbols) > 1 and every_pair.isEmpty():
+        raise NotEnoughData("gold.correlations has no row for this date: run correlations first")
     pairs = (
-        context.lake.read(CORRELATIONS)
-        .where(static)
-        .where(F.abs("rho") > rules.correlation_threshold)
+        every_pair.where(F.abs("rho") > rules.correlation_threshold)
         .select("symbol_a", "symbol_b", "rho")
         .toArrow()
     )

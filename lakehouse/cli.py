@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 from rich.logging import RichHandler
-from rich.table import Table
+from rich.markup import escape
+from rich.table import Column, Table
 
-from lakehouse.errors import CandlelakeError, JobError
+from lakehouse.errors import ArchiveError, CandlelakeError, JobError, in_one_line
 from lakehouse.jobs import find_job, load_task
 from lakehouse.session import spark_session
 from lakehouse.settings import Settings, load_settings
@@ -29,8 +30,11 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 # stdout carries results alone, so that they can be piped; progress and errors go to stderr.
-out = Console(soft_wrap=True)
-err = Console(stderr=True)
+out = Console(soft_wrap=True, emoji=False)
+err = Console(stderr=True, emoji=False)
+
+# Columns of a file or pipe, which has no width: no table's line is broken and no value cut.
+_PIPE_WIDTH = 10_000
 
 
 class _Group(click.Group):
@@ -42,12 +46,9 @@ class _Group(click.Group):
         except CandlelakeError as error:
             if ctx.params.get("debug"):
                 raise
-            err.print(f"[bold red]error:[/] {_escape(error)}", highlight=False, soft_wrap=True)
+            message = escape(in_one_line(error))
+            err.print(f"[bold red]error:[/] {message}", highlight=False, soft_wrap=True)
             ctx.exit(1)
-
-
-def _escape(text: object) -> str:
-    return str(text).replace("[", r"\[")
 
 
 def _settings_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -83,12 +84,14 @@ def main(debug: bool) -> None:
     Every command takes its settings from --conf (conf/sample.yaml unless given, or the
     environment variable CANDLELAKE_CONF) and --set.
     """
-    logging.basicConfig(
-        level=logging.WARNING,
-        format="%(message)s",
-        datefmt="%H:%M:%S",
-        handlers=[RichHandler(console=err, show_path=False, show_level=False, markup=False)],
-    )
+    if not out.is_terminal:
+        out.width = _PIPE_WIDTH
+    handler: logging.Handler = logging.StreamHandler()
+    line = "%(asctime)s %(message)s"
+    if err.is_terminal:
+        handler = RichHandler(console=err, show_path=False, show_level=False, markup=False)
+        line = "%(message)s"
+    logging.basicConfig(level=logging.WARNING, format=line, datefmt="%H:%M:%S", handlers=[handler])
     for package in ("lakehouse", "bronze", "silver", "gold", "ml"):
         logging.getLogger(package).setLevel(logging.DEBUG if debug else logging.INFO)
 
@@ -116,12 +119,16 @@ def run(
     candlelake run medallion --conf conf/sample.yaml --set archive.url=/data/binance
     candlelake run medallion --set archive.market=spot
     """
+    from lakehouse.doctor import check_archive
     from lakehouse.runner import run_job
     from lakehouse.summary import print_summary
     from lakehouse.tasks import new_run_id
 
     settings = load_settings(conf, overrides)
     found = find_job(jobs_file or conf.absolute().parent.parent / "jobs.yaml", job)
+    archive = check_archive(settings.archive)
+    if not archive.ok:
+        raise ArchiveError(f"{archive.found}: {archive.remedy}")
     result = run_job(found, settings, conf, overrides, new_run_id(datetime.now(UTC)))
     print_summary(out, result, settings, conf)
     failed = [task for task in result.tasks if task.status == "failed"]
@@ -143,8 +150,8 @@ def sql(query: str, conf: Path, overrides: Sequence[str], limit: int) -> None:
     candlelake sql "SELECT count(*) FROM bronze.klines VERSION AS OF 0"
     candlelake sql "DESCRIBE silver.candles"
     """
-    with _tables_of(load_settings(conf, overrides)) as (spark, _):
-        _print_frame(_explained(lambda: spark.sql(query)), limit)
+    with _tables_of(load_settings(conf, overrides)) as (spark, _), _explained():
+        _print_frame(spark.sql(query), limit)
 
 
 @main.command()
@@ -165,16 +172,16 @@ def history(table: str, conf: Path, overrides: Sequence[str]) -> None:
 def tables(conf: Path, overrides: Sequence[str]) -> None:
     """List the tables of the warehouse with version, rows and size."""
     with _tables_of(load_settings(conf, overrides)) as (spark, names):
-        listing = Table("table", "version", "rows", "MB", "what it holds")
+        listing = _listing("table", "version", "rows", "MB", "what it holds")
         for name in names:
             detail = spark.sql(f"DESCRIBE DETAIL {name}").collect()[0]
             newest = spark.sql(f"DESCRIBE HISTORY {name} LIMIT 1").collect()[0]
             listing.add_row(
-                name,
+                escape(name),
                 str(newest["version"]),
                 f"{spark.table(name).count():,}",
                 f"{detail['sizeInBytes'] / 1e6:,.1f}",
-                detail["description"] or "",
+                escape(detail["description"] or ""),
             )
         out.print(listing)
 
@@ -187,10 +194,10 @@ def doctor(ctx: click.Context, conf: Path, overrides: Sequence[str]) -> None:
     from lakehouse.doctor import run_checks
 
     checks = run_checks(load_settings(conf, overrides))
-    listing = Table("", "check", "found", "what to do")
+    listing = _listing("", "check", "found", "what to do")
     for check in checks:
         sign = "[green]ok[/]" if check.ok else "[bold red]missing[/]"
-        listing.add_row(sign, check.name, _escape(check.found), "" if check.ok else check.remedy)
+        listing.add_row(sign, *map(escape, (check.name, check.found, check.remedy)))
     out.print(listing)
     ctx.exit(0 if all(check.ok for check in checks) else 1)
 
@@ -199,11 +206,14 @@ def doctor(ctx: click.Context, conf: Path, overrides: Sequence[str]) -> None:
 @_settings_options
 def report(conf: Path, overrides: Sequence[str]) -> None:
     """Write the HTML page and the CSV exports of the newest results into report.folder."""
+    settings = load_settings(conf, overrides)
+    if not settings.catalog:
+        require_tables(settings.warehouse)
     arguments = ["--conf", str(conf)]
     arguments += [part for override in overrides for part in ("--set", override)]
     done = load_task("report").main(arguments)
     if done is not None:
-        out.print(done.message, highlight=False)
+        out.print(escape(done.message), highlight=False)
 
 
 @contextmanager
@@ -211,26 +221,34 @@ def _tables_of(settings: Settings) -> Iterator[tuple[SparkSession, list[str]]]:
     """A session in which the warehouse's tables have their names, and those names."""
     if not settings.catalog:
         require_tables(settings.warehouse)
-    with err.status("starting Spark"), spark_session(settings.spark) as spark:
-        yield spark, register_tables(spark, settings.warehouse, settings.catalog)
+    with ExitStack() as stack:
+        with err.status("starting Spark"):
+            spark = stack.enter_context(spark_session(settings.spark))
+            names = register_tables(spark, settings.warehouse, settings.catalog)
+        yield spark, names
 
 
-def _explained(query: Callable[[], DataFrame]) -> DataFrame:
-    """Make an error of the SQL text one line, as the user wrote that text."""
-    from pyspark.errors import PySparkException
-
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Make an error that the user's own SQL leads to, at once or while it runs, one line."""
     try:
-        return query()
-    except PySparkException as error:
-        first = next(line for line in str(error).splitlines() if line.strip())
-        raise CandlelakeError(first) from error
+        yield
+    except Exception as error:
+        raise CandlelakeError(in_one_line(error)) from error
+
+
+def _listing(*headers: str) -> Table:
+    """An empty table that breaks a long value on a terminal, where it would be cut."""
+    return Table(*(Column(escape(header), overflow="fold") for header in headers))
 
 
 def _print_frame(frame: DataFrame, limit: int) -> None:
-    rows = frame.limit(limit + 1).collect()
-    listing = Table(*frame.columns)
-    for row in rows[:limit]:
-        listing.add_row(*("NULL" if value is None else _escape(value) for value in row))
+    # Arrow and not collect(), which turns timestamps into this machine's local time.
+    rows = frame.limit(limit + 1).toArrow()
+    listing = _listing(*frame.columns)
+    shown = (column.to_pylist() for column in rows.slice(0, limit).columns)
+    for row in zip(*shown, strict=True):
+        listing.add_row(*("NULL" if value is None else escape(str(value)) for value in row))
     out.print(listing)
-    if len(rows) > limit:
+    if rows.num_rows > limit:
         err.print(f"only the first {limit} rows are shown: --limit shows more")

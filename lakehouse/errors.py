@@ -4,6 +4,8 @@
 the trace for `--debug`. Anything else that reaches the command line is a defect of Candlelake.
 """
 
+_PY4J_OPENING = "An error occurred while calling"
+
 
 class CandlelakeError(Exception):
     """Base of all errors that are explained to the user in one line."""
@@ -39,3 +41,16 @@ class QualityError(CandlelakeError):
 
 class NotEnoughData(CandlelakeError):
     """A computation has too few rows or symbols to mean anything."""
+
+
+def in_one_line(error: BaseException) -> str:
+    """What an error says, in one line; one that Candlelake does not explain begins with its type.
+
+    The first line that says something is taken: py4j's own opening line never does, and Spark's
+    traces follow below.
+    """
+    if isinstance(error, CandlelakeError):
+        return " ".join(str(error).split())
+    lines = [line.strip(": ") for line in str(error).splitlines()]
+    said = [line for line in lines if line and not line.startswith(_PY4J_OPENING)]
+    return ": ".join([type(error).__name__, *said[:1]])

@@ -6,6 +6,7 @@ The file is Databricks' own format. Read here are `tasks` with `task_key`, `depe
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
@@ -82,15 +83,16 @@ def load_jobs(path: Path) -> dict[str, Job]:
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        jobs = content["resources"]["jobs"]
+        bodies = content["resources"]["jobs"].items()
     except FileNotFoundError as error:
         raise JobError(
             f"{path} does not exist: it is looked for in the folder above conf/; "
             "name another with --jobs"
         ) from error
-    except (yaml.YAMLError, KeyError, TypeError) as error:
+    # AttributeError: resources.jobs is no mapping; ValueError: not UTF-8, or a date of month 13.
+    except (yaml.YAMLError, OSError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise JobError(f"{path} is not a bundle file with resources.jobs") from error
-    return {name: _job(name, body) for name, body in jobs.items()}
+    return {name: _job(name, body) for name, body in bodies}
 
 
 def find_job(path: Path, name: str) -> Job:
@@ -125,8 +127,9 @@ def _task(body: Mapping[str, Any]) -> JobTask:
 
 def _in_order(job: str, tasks: Sequence[JobTask]) -> list[JobTask]:
     by_key = {task.key: task for task in tasks}
-    if len(by_key) != len(tasks):
-        raise JobError(f"job {job}: a task_key stands twice")
+    twice = sorted(key for key, n in Counter(task.key for task in tasks).items() if n > 1)
+    if twice:
+        raise JobError(f"job {job}: task_key {', '.join(twice)} stands twice")
     unknown = sorted({key for task in tasks for key in task.depends_on} - set(by_key))
     if unknown:
         raise JobError(f"job {job}: depends_on names unknown tasks {', '.join(unknown)}")
@@ -134,7 +137,8 @@ def _in_order(job: str, tasks: Sequence[JobTask]) -> list[JobTask]:
     try:
         sorter.prepare()
     except CycleError as error:
-        raise JobError(f"job {job}: tasks depend on each other in a circle") from error
+        circle = " -> ".join(error.args[1])
+        raise JobError(f"job {job}: tasks depend on each other in a circle: {circle}") from error
     # Among the tasks that are ready, the file's order decides: the same run each time.
     position = {task.key: i for i, task in enumerate(tasks)}
     ready: list[str] = []

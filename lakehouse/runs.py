@@ -85,8 +85,12 @@ def record(spark: SparkSession, settings: Settings, run: TaskRun) -> None:
     """Write one row; a repeated attempt of the same task in the same run replaces the older row."""
     lake = Lake(spark, settings.warehouse, settings.catalog)
     frame = lake.frame(TASK_RUNS, [asdict(run)])
-    same = f"run_id = '{run.run_id}' AND task = '{run.task}'"
+    same = f"run_id = {_literal(run.run_id)} AND task = {_literal(run.task)}"
     if lake.read_own(TASK_RUNS).where(same).isEmpty():
         lake.append(TASK_RUNS, frame)
     else:
         lake.replace(TASK_RUNS, frame, where=same)
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

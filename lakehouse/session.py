@@ -47,6 +47,9 @@ _LOCAL_CONF = {
     "spark.ui.showConsoleProgress": "false",
     # Tables are external; this only keeps Spark from making a folder in the working directory.
     "spark.sql.catalogImplementation": "in-memory",
+    # Each written row would be compared with the whole condition once more, text by text: a minute
+    # for the thousands of file names of one commit. Rows are made from those very names.
+    "spark.databricks.delta.replaceWhere.constraintCheck.enabled": "false",
     # One file stays open for each month written, so rows need no sort before a write.
     "spark.sql.maxConcurrentOutputFileWriters": "64",
 }
@@ -54,6 +57,10 @@ _LOCAL_CONF = {
 
 # Where Spark keeps the jars of packages that it has resolved.
 _IVY_JARS = Path("~/.ivy2.5.2/jars")
+
+
+# The session that this module made, for the tasks that run within it in any thread.
+_current: "SparkSession | None" = None
 
 
 @contextmanager
@@ -66,23 +73,28 @@ def spark_session(settings: SparkSettings) -> Iterator["SparkSession"]:
     Raises:
         EnvironmentProblem: pyspark or Java is missing, or the session does not start.
     """
+    global _current  # Spark's own notion of an active session is per thread
     try:
         from pyspark.sql import SparkSession
     except ModuleNotFoundError as error:
         raise EnvironmentProblem(
             "pyspark is not installed: install the wheel with its extra, candlelake[local]"
         ) from error
+    if _current is not None:
+        yield _current
+        return
     active = SparkSession.getActiveSession()
     if active is not None or "DATABRICKS_RUNTIME_VERSION" in os.environ:
         session = active or SparkSession.builder.getOrCreate()
         _apply_semantics(session)
         yield session
         return
-    session = _start(settings)
+    _current = _start(settings)
     try:
-        yield session
+        yield _current
     finally:
-        session.stop()
+        _current.stop()
+        _current = None
 
 
 def _start(settings: SparkSettings) -> "SparkSession":

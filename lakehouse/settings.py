@@ -6,7 +6,8 @@ names where it was written and the key. Relative paths are relative to the worki
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,9 +24,13 @@ Severity = Literal["reject", "warn"]
 Month = Annotated[str, StringConstraints(pattern=r"^20\d\d-(0[1-9]|1[0-2])$")]
 Share = Annotated[float, Field(ge=0, le=1)]
 
+# YAML has lists and no tuples.
+_FromList = Field(strict=False)
+
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Strict and finite: `true` is no number, and no share is within a limit of NaN or infinity.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class ArchiveSettings(_Section):
@@ -52,7 +57,7 @@ class UniverseSettings(_Section):
     """Which symbols: those listed in `symbols`, or every USDT pair that the archive names."""
 
     mode: Literal["symbols", "historical-usdt"]
-    symbols: tuple[str, ...] = ()
+    symbols: Annotated[tuple[str, ...], _FromList] = ()
 
 
 class SilverSettings(_Section):
@@ -96,7 +101,7 @@ class KMeansSettings(_Section):
     """KMeans on risk and return: the seed setting's k, and the values of k that are compared."""
 
     clusters: Annotated[int, Field(ge=2)]
-    sweep: tuple[Annotated[int, Field(ge=2)], ...]
+    sweep: Annotated[tuple[Annotated[int, Field(ge=2)], ...], _FromList]
 
 
 class GbtSettings(_Section):
@@ -184,6 +189,22 @@ class Settings(_Section):
         return hashlib.sha256(self.as_json().encode()).hexdigest()
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML as people write it: `1e-6` is a number, and no key of a file may hide another."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        twice = next((key for key in keys if keys.count(key) > 1), None)
+        if twice is not None:
+            raise yaml.MarkedYAMLError(None, None, f"key {twice} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
 def load_settings(conf: Path, overrides: Sequence[str] = ()) -> Settings:
     """Read the settings of one environment.
 
@@ -208,12 +229,12 @@ def load_settings(conf: Path, overrides: Sequence[str] = ()) -> Settings:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = _parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise SettingsError(
             f"settings file {path} does not exist: name one with --conf, such as conf/sample.yaml"
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+    except (yaml.YAMLError, ValueError, OSError) as error:  # ValueError: a date of month 13
         reason = " ".join(str(error).split())
         raise SettingsError(f"settings file {path} cannot be read as YAML: {reason}") from error
     if content is None:
@@ -223,13 +244,17 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
+def _parse(text: str) -> Any:
+    return yaml.load(text, _Loader)  # a SafeLoader: plain values, never objects
+
+
 def _override(text: str) -> dict[str, Any]:
     key, separator, value = text.partition("=")
     if not separator or not key.strip():
         raise SettingsError(f"--set {text!r} must have the form key=value, such as index.top_n=10")
     try:
-        tree: Any = yaml.safe_load(value)
-    except yaml.YAMLError as error:
+        tree: Any = _parse(value)
+    except (yaml.YAMLError, ValueError) as error:
         raise SettingsError(f"--set {key}: {value!r} is not a YAML value") from error
     for part in reversed(key.strip().split(".")):
         tree = {part: tree}
@@ -265,7 +290,8 @@ def _holds(layer: Any, path: Sequence[str]) -> bool:
     for part in path:
         if not isinstance(layer, Mapping):
             return True
-        if part not in layer:
+        below = {str(key): value for key, value in layer.items()}
+        if part not in below:
             return False
-        layer = layer[part]
+        layer = below[part]
     return True

@@ -30,6 +30,7 @@ def _task_table(result: JobResult) -> Table:
     title = f"{result.job}: run {result.run_id} in {result.seconds:.0f} s"
     table = Table("task", "status", "seconds", "result", title=title, title_justify="left")
     table.columns[2].justify = "right"
+    table.columns[3].overflow = "fold"  # a long path is broken, not cut
     table.add_row("Spark session", "", f"{result.session_seconds:.1f}", "")
     for task in result.tasks:
         status = f"[{_STYLES[task.status]}]{task.status}[/]"
@@ -39,19 +40,22 @@ def _task_table(result: JobResult) -> Table:
 
 def _figure_table(result: JobResult) -> Table:
     table = Table("task", "figure", "value", title="Figures", title_justify="left")
+    table.columns[2].overflow = "fold"
     for task in result.tasks:
         for position, (name, value) in enumerate(task.figures.items()):
-            table.add_row("" if position else task.task, name, escape(value))
+            table.add_row("" if position else task.task, escape(name), escape(value))
     return table
 
 
 def _next_steps(result: JobResult, settings: Settings, conf: Path) -> list[str]:
-    options = f"--conf {shlex.quote(str(conf))} --set warehouse={shlex.quote(settings.warehouse)}"
+    warehouse = shlex.quote(f"warehouse={settings.warehouse}")
+    options = escape(f"--conf {shlex.quote(str(conf))} --set {warehouse}")
+    store = escape(shlex.quote(settings.mlflow.tracking_uri))
     query = "SELECT count(*) AS candles FROM silver.candles VERSION AS OF 0"
     steps = [
         "[bold]Look next[/]",
         f"  report        {escape(str(Path(settings.report.folder) / 'report.html'))}",
-        f"  MLflow UI     mlflow ui --backend-store-uri {settings.mlflow.tracking_uri}",
+        f"  MLflow UI     mlflow ui --backend-store-uri {store}",
         f"  time travel   candlelake sql {options} {shlex.quote(query)}",
         f"  tables        candlelake tables {options}",
     ]

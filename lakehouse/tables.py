@@ -94,8 +94,7 @@ class Lake:
     def replace(self, contract: TableContract, frame: DataFrame, where: str) -> int:
         """Put `frame` in the place of the rows that match `where`, in one commit.
 
-        Every row of `frame` must match `where` too: Delta refuses it otherwise. A conflict with
-        another writer is tried again.
+        Every row of `frame` must match `where` too. A conflict with another writer is tried again.
 
         Args:
             contract: The table.

@@ -7,6 +7,7 @@ failed), returns None and raises on failure.
 
 from __future__ import annotations
 
+import logging
 import sys
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lakehouse.code_version import code_version
-from lakehouse.errors import CandlelakeError
+from lakehouse.errors import in_one_line
 from lakehouse.runs import TaskRun, record
 from lakehouse.session import spark_session
 from lakehouse.settings import Settings, load_settings
@@ -26,6 +27,8 @@ from lakehouse.tables import Lake
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -156,8 +159,12 @@ class Task:
         try:
             outcome = self.body(context)
         except Exception as error:
-            reason = str(error) if isinstance(error, CandlelakeError) else repr(error)
-            record(spark, settings, _task_run(context, "failed", TaskOutcome(reason)))
+            failed = _task_run(context, "failed", TaskOutcome(in_one_line(error)))
+            # What stopped the task must not be hidden by what then stops its record.
+            try:
+                record(spark, settings, failed)
+            except Exception as hidden:  # noqa: BLE001 - whatever it is, the task's own is raised
+                log.error("%s: the failure is not recorded: %s", self.name, in_one_line(hidden))
             raise
         run = _task_run(context, "unchanged" if outcome.unchanged else "succeeded", outcome)
         record(spark, settings, run)

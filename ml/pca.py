@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+from pyspark.ml import PipelineModel
 from pyspark.ml.feature import PCA
 from pyspark.ml.functions import array_to_vector
 from pyspark.sql import functions as F
@@ -128,4 +129,4 @@ def _track(
     loadings = np.asarray(model.pc.toArray()).T
     columns = {f"component_{place + 1}": list(row) for place, row in enumerate(loadings)}
     run.log_csv("loadings.csv", {"symbol": symbols, **columns})
-    run.log_model(model, "candlelake-pca", {"returns": VECTOR}, VECTOR)
+    run.log_model(PipelineModel([model]), "candlelake-pca", {"returns": VECTOR}, VECTOR)

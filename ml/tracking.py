@@ -15,8 +15,9 @@ import os
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 # Before mlflow is imported: a run tells nobody but its own store.
@@ -25,19 +26,23 @@ os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 import mlflow
 import numpy as np
 import pyspark
-from mlflow.data.spark_dataset import load_delta
+from mlflow.data.delta_dataset_source import DeltaDatasetSource
+from mlflow.data.spark_dataset import SparkDataset
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
-from mlflow.models import ModelSignature
+from mlflow.environment_variables import MLFLOW_DFS_TMP
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import Array, SparkMLVector
 from mlflow.utils.logging_utils import disable_logging
 
 from lakehouse.contracts import TableContract
 from lakehouse.tasks import TaskContext
+from ml.model_files import save_to_folder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from pyspark.ml import Model
+    from pyspark.ml import PipelineModel
 
 # Types of the columns that a model reads and returns.
 ColumnType = DataType | Array
@@ -62,6 +67,7 @@ class TrackedRun:
         self._context = context
         self._client = mlflow.MlflowClient()
         self._experiment_id = run.info.experiment_id
+        self._artifact_uri = run.info.artifact_uri
         self.mlflow_run_id: str = run.info.run_id
 
     def log_inputs(self, *contracts: TableContract) -> None:
@@ -96,7 +102,7 @@ class TrackedRun:
         self._client.log_text(self.mlflow_run_id, text.getvalue(), file)
 
     def log_model(
-        self, model: Model, name: str, inputs: Mapping[str, ColumnType], output: ColumnType
+        self, model: PipelineModel, name: str, inputs: Mapping[str, ColumnType], output: ColumnType
     ) -> None:
         """Keep a fitted Spark ML model with its signature, and register it as a new version.
 
@@ -107,15 +113,33 @@ class TrackedRun:
             output: Type of the `prediction` column.
         """
         columns = Schema([ColSpec(kind, column) for column, kind in inputs.items()])
-        catalog = self._context.settings.catalog
-        mlflow.spark.log_model(
-            model,
-            artifact_path="model",
-            registered_model_name=f"{catalog}.ml.{name}" if catalog else name,
-            signature=ModelSignature(inputs=columns, outputs=Schema([ColSpec(output)])),
-            # Without them MLflow loads the model in another process to see what it imports.
-            pip_requirements=[f"pyspark=={pyspark.__version__}", f"numpy=={np.__version__}"],
-        )
+        settings = self._context.settings
+        with TemporaryDirectory() as folder:
+            save_to_folder(
+                self._context.spark,
+                model,
+                MLFLOW_DFS_TMP.get() if settings.catalog else settings.warehouse,
+                Path(folder) / "sparkml",
+            )
+            # The last step of `mlflow.spark.save_model`, which is not to be had without the first.
+            mlflow.spark._save_model_metadata(
+                folder,
+                model,
+                Model(artifact_path="model", run_id=self.mlflow_run_id),
+                conda_env=None,
+                code_paths=None,
+                signature=ModelSignature(inputs=columns, outputs=Schema([ColSpec(output)])),
+                # Without them MLflow loads the model in another process to see what it imports.
+                pip_requirements=[f"pyspark=={pyspark.__version__}", f"numpy=={np.__version__}"],
+            )
+            self._client.log_artifacts(self.mlflow_run_id, folder, "model")
+        self._register(f"{settings.catalog}.ml.{name}" if settings.catalog else name)
+
+    def _register(self, name: str) -> None:
+        with suppress(MlflowException):  # it is there from an earlier run
+            self._client.create_registered_model(name)
+        source = f"{self._artifact_uri}/model"
+        self._client.create_model_version(name, source, self.mlflow_run_id)
 
     @contextmanager
     def child(
@@ -143,11 +167,13 @@ class TrackedRun:
 def tracked_run(context: TaskContext, experiment: str) -> Iterator[TrackedRun]:
     """Open the parent run of a task; an error inside marks it as failed.
 
+    MLflow's own messages, of each table it makes and each version it adds, are silenced.
+
     Args:
         context: Names the store; its run id and code become tags, its settings parameters.
         experiment: Last part of the experiment's name, `candlelake/<experiment>`.
     """
-    disable_logging()  # it tells of every table it makes and every version it adds
+    disable_logging()  # type: ignore[no-untyped-call]  # mlflow gives it no types
     logging.getLogger("alembic").setLevel(logging.ERROR)
     mlflow.set_tracking_uri(context.settings.mlflow.tracking_uri)
     with mlflow.start_run(
@@ -187,25 +213,29 @@ def _tags(context: TaskContext) -> dict[str, str]:
 
 
 def _dataset(context: TaskContext, contract: TableContract) -> Dataset:
-    """A table at the version that the task read, as MLflow describes it.
+    """A table at the version that the task read, recorded as `mlflow.data.load_delta` does.
 
-    MLflow's own `log_input` would also count the rows, by a pass over the table through an
-    interface that Spark Connect lacks.
+    That function asks for a session by an address, which a task on Spark Connect does not know,
+    and `log_input` counts the rows by a pass over the table, which Spark Connect does not allow.
     """
+    frame = context.lake.read(contract)
     version = context.lake.read_versions[contract.full_name]
-    name = f"{contract.full_name}@v{version}"
-    place = _place(context, contract)
     # MLflow takes the number 0 for no version and leaves it out; the text it keeps.
     pinned: Any = version or "0"
-    digest = hashlib.sha256(f"{place}@{version}".encode()).hexdigest()[:8]
-    dataset = load_delta(**place, version=pinned, name=name, digest=digest)
+    place = _place(context, contract)
+    dataset = SparkDataset(
+        df=frame,
+        source=DeltaDatasetSource(**place, delta_table_version=pinned),
+        name=f"{contract.full_name}@v{version}",
+        digest=hashlib.sha256(f"{place}@{version}".encode()).hexdigest()[:8],
+    )
     with warnings.catch_warnings():
         # That integers cannot be missing in pandas is no news of a table in Delta.
         warnings.filterwarnings("ignore", message="Hint: Inferred schema contains integer")
         schema = dataset.schema
     return Dataset(
-        name=name,
-        digest=digest,
+        name=dataset.name,
+        digest=dataset.digest,
         source_type="delta_table",
         source=dataset.source.to_json(),
         schema=json.dumps({"mlflow_colspec": schema.to_dict()}) if schema else None,
@@ -216,7 +246,7 @@ def _place(context: TaskContext, contract: TableContract) -> dict[str, str]:
     """Where MLflow finds the table again: its folder, or its name in the catalog."""
     name = context.lake.name(contract)
     if context.settings.catalog:
-        return {"table_name": name}
+        return {"delta_table_name": name}
     return {"path": name.removeprefix("delta.`").removesuffix("`").replace("``", "`")}
 
 

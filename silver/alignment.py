@@ -31,7 +31,8 @@ def align(
     Returns:
         The columns of silver.candles, published and filled bars.
     """
-    step = F.lit(interval_micros(interval))
+    # 64 bits: a few steps of 15 minutes are more microseconds than an INT holds.
+    step = F.lit(interval_micros(interval)).cast("bigint")
     series = Window.partitionBy(*_SYMBOL).orderBy("open_us")
     so_far = series.rowsBetween(Window.unboundedPreceding, Window.currentRow)
     following = F.coalesce(F.lead("open_us").over(series), F.lit(market_last_us) + step)

@@ -20,6 +20,9 @@ from lakehouse.tasks import TaskContext
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+# Runs that are looked through for the last successful one.
+_ATTEMPTS = 20
+
 
 def pending(context: TaskContext) -> dict[str, str] | None:
     """Compare the ledger with the one that the last successful run read.
@@ -66,19 +69,24 @@ def _changed_months(now: DataFrame, before: DataFrame) -> dict[str, str]:
 
 
 def _last_success(context: TaskContext) -> int | None:
-    """The ledger version that the last comparable run read."""
-    rows = (
+    """The ledger version that the last successful run read, if no run has interfered since.
+
+    A later run with other settings or other code, even one that failed, may have left rows.
+    """
+    attempts = (
         in_scope(context.lake.read_own(TASK_RUNS), context)
-        .where((F.col("task") == context.task) & (F.col("status") != "failed"))
+        .where(F.col("task") == context.task)
         .orderBy(F.col("ended_at").desc())
-        .select("read_versions", "settings", "code_version")
-        .limit(1)
+        .select("status", "read_versions", "settings", "code_version")
+        .limit(_ATTEMPTS)
         .collect()
     )
-    if not rows or rows[0]["code_version"] != context.code_version:
-        return None
-    then = json.loads(rows[0]["settings"])["silver"]
-    if then != json.loads(context.settings.as_json())["silver"]:
-        return None
-    version = rows[0]["read_versions"].get(ARCHIVE_FILES.full_name)
-    return None if version is None else int(version)
+    silver = json.loads(context.settings.as_json())["silver"]
+    for attempt in attempts:
+        comparable = json.loads(attempt["settings"])["silver"] == silver
+        if not comparable or attempt["code_version"] != context.code_version:
+            return None
+        if attempt["status"] != "failed":
+            version = attempt["read_versions"].get(ARCHIVE_FILES.full_name)
+            return None if version is None else int(version)
+    return None

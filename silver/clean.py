@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import functions as F
 
 from bronze.contracts import ARCHIVE_FILES, KLINES
@@ -21,7 +23,7 @@ from silver.alignment import align
 from silver.changes import condition, in_scope, pending
 from silver.cleaning import accepted, file_facts, rejected, resolve_duplicates, tag
 from silver.contracts import CANDLES, GAPS, LISTINGS, REJECTED_CANDLES
-from silver.history import gaps, listings
+from silver.history import gaps, listings, symbols_with_gaps
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -54,7 +56,8 @@ def run_clean_candles(context: TaskContext) -> TaskOutcome:
         raise NotEnoughData(_nothing_ingested(context))
     changed = pending(context)
     if changed == {}:
-        return _outcome(context, "nothing new in bronze", unchanged=True)
+        listed = in_scope(context.lake.read_own(LISTINGS), context).toArrow()
+        return _outcome(context, "nothing new in bronze", listed, unchanged=True)
     settings = context.settings
     klines = in_scope(context.lake.read(KLINES), context)
     tagged = tag(klines, file_facts(ledger), settings.archive.interval, settings.silver)
@@ -67,11 +70,10 @@ def run_clean_candles(context: TaskContext) -> TaskOutcome:
         part.market_last_us,
     ).where(part.where)
     context.lake.replace(CANDLES, candles, where=part.where)
-    context.lake.replace(REJECTED_CANDLES, rejected(resolved), where=part.where)
-    _check_conservation(context, ledger, part)
-    _write_history(context)
+    _quarantine(context, ledger, tagged, part)
+    listed = _write_history(context)
     scope = "all symbols" if part.before is None else f"{len(changed or {})} symbols changed"
-    return _outcome(context, scope, unchanged=False)
+    return _outcome(context, scope, listed)
 
 
 def _nothing_ingested(context: TaskContext) -> str:
@@ -157,60 +159,71 @@ def _carried_on(context: TaskContext, candles: DataFrame, part: _Part) -> DataFr
     return fresh.unionByName(last, allowMissingColumns=True)
 
 
-def _check_conservation(context: TaskContext, ledger: DataFrame, part: _Part) -> None:
-    """Published rows = candles that are not filled + rows in quarantine, for every file."""
-    kept = context.lake.read_own(CANDLES).where(part.where).where("NOT is_filled")
-    refused = context.lake.read_own(REJECTED_CANDLES).where(part.where)
-    found = (
-        kept.select("source_file")
-        .unionAll(refused.select("source_file"))
-        .groupBy("source_file")
-        .agg(F.count("*").alias("found"))
-    )
+def _quarantine(context: TaskContext, ledger: DataFrame, tagged: DataFrame, part: _Part) -> None:
+    """Write the rows that are no candles, and see that every published row is accounted for.
+
+    Raises:
+        ConservationError: A published row is in neither or in both of candles and quarantine.
+    """
+    files = ledger.where(part.where).select("source_file", "symbol", "rows")
+    kept = _in_files(context.lake.read_own(CANDLES).where(part.where).where("NOT is_filled"))
+    lacking = files.join(kept, "source_file", "left").where("rows > coalesce(found, 0)")
+    symbols = [row[0] for row in lacking.select("symbol").distinct().collect()]
+    if not symbols and context.lake.read_own(REJECTED_CANDLES).where(part.where).isEmpty():
+        return
+    # Only symbols that lost a row on the way are looked at again.
+    again = tagged.where(part.where).where(_symbol_in(symbols) if symbols else "false")
+    context.lake.replace(REJECTED_CANDLES, rejected(resolve_duplicates(again)), where=part.where)
+    refused = _in_files(context.lake.read_own(REJECTED_CANDLES).where(part.where))
+    found = kept.unionAll(refused).groupBy("source_file").agg(F.sum("found").alias("found"))
     wrong = (
-        ledger.where(part.where)
-        .select("source_file", "rows")
-        .join(found, "source_file", "full")
+        files.join(found, "source_file", "full")
         .where(~F.col("rows").eqNullSafe(F.col("found")))
         .limit(3)
         .collect()
     )
     if wrong:
         detail = "; ".join(
-            f"{w['source_file']}: {w['rows']} published, {w['found']} found" for w in wrong
+            f"{row['source_file']}: {row['rows']} published, {row['found']} found" for row in wrong
         )
         raise ConservationError(f"silver does not account for every bronze row: {detail}")
 
 
-def _write_history(context: TaskContext) -> None:
+def _in_files(rows: DataFrame) -> DataFrame:
+    """Number of rows of each source file, as `found`."""
+    return rows.groupBy("source_file").agg(F.count("*").alias("found"))
+
+
+def _write_history(context: TaskContext) -> pa.Table:
+    """Write listings and gaps; returns the listings."""
     interval, silver = context.settings.archive.interval, context.settings.silver
     scope = condition(context)
     candles = context.lake.read_own(CANDLES).where(scope)
     context.lake.replace(LISTINGS, listings(candles, interval, silver.max_fill_bars), scope)
     listed = context.lake.read_own(LISTINGS).where(scope)
-    found = gaps(candles, listed, interval, silver.max_fill_bars, silver.outage_share)
-    context.lake.replace(GAPS, found, scope)
+    rows = listed.toArrow()
+    holed = symbols_with_gaps(rows, interval)
+    if holed or not context.lake.read_own(GAPS).where(scope).isEmpty():
+        inside = candles.where(_symbol_in(holed) if holed else "false")
+        found = gaps(inside, listed, interval, silver.max_fill_bars, silver.outage_share)
+        context.lake.replace(GAPS, found, scope)
+    return rows
 
 
-def _outcome(context: TaskContext, scope: str, *, unchanged: bool) -> TaskOutcome:
-    listed = in_scope(context.lake.read_own(LISTINGS), context)
-    totals = listed.agg(
-        F.count("*").alias("symbols"),
-        F.count_if(F.col("status") == "ended").alias("ended"),
-        F.sum("bars").alias("bars"),
-        F.sum("filled_bars").alias("filled"),
-    ).collect()[0]
+def _outcome(
+    context: TaskContext, scope: str, listed: pa.Table, *, unchanged: bool = False
+) -> TaskOutcome:
     refused = in_scope(context.lake.read_own(REJECTED_CANDLES), context)
     rules = (
         refused.select(F.explode("rules").alias("rule")).groupBy("rule").count().orderBy("rule")
     ).collect()
     holes = in_scope(context.lake.read_own(GAPS), context).groupBy("kind").count().collect()
-    count = refused.count() if rules else 0
+    ended = pc.sum(pc.equal(listed["status"], "ended")).as_py() or 0
     figures = {
-        "candles": f"{totals['bars']:,}",
-        "filled bars": f"{totals['filled']:,}",
-        "symbols": f"{totals['symbols']:,} ({totals['ended']:,} ended)",
-        "rejected candles": f"{count:,}",
+        "candles": f"{pc.sum(listed['bars']).as_py():,}",
+        "filled bars": f"{pc.sum(listed['filled_bars']).as_py():,}",
+        "symbols": f"{listed.num_rows:,} ({ended:,} ended)",
+        "rejected candles": f"{refused.count() if rules else 0:,}",
         "gaps": ", ".join(f"{row['count']:,} {row['kind']}" for row in holes) or "0",
     }
     if rules:

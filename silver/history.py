@@ -24,7 +24,7 @@ def listings(candles: DataFrame, interval: Interval, max_fill_bars: int) -> Data
         F.count_if(F.col("is_filled")).alias("filled_bars"),
     )
     market_last = F.max("last_us").over(Window.partitionBy("market", "interval"))
-    allowed = F.lit(interval_micros(interval)) * max_fill_bars
+    allowed = F.lit(interval_micros(interval) * max_fill_bars)
     has_ended = market_last - F.col("last_us") > allowed
     return spans.select(
         *_SYMBOL,
@@ -34,6 +34,17 @@ def listings(candles: DataFrame, interval: Interval, max_fill_bars: int) -> Data
         "filled_bars",
         F.when(has_ended, F.lit("ended")).otherwise(F.lit("trading")).alias("status"),
     )
+
+
+def symbols_with_gaps(listed: pa.Table, interval: Interval) -> list[str]:
+    """Symbols that lack a bar between their first and their last: the span holds more bars."""
+    first, last = (
+        np.asarray(listed[name].cast(pa.int64()).to_numpy())
+        for name in ("first_open_time", "last_open_time")
+    )
+    span = (last - first) // interval_micros(interval) + 1
+    holed = span > np.asarray(listed["bars"].to_numpy())
+    return list(listed["symbol"].filter(pa.array(holed)).to_pylist())
 
 
 def gaps(

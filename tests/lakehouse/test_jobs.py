@@ -1,0 +1,252 @@
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from databricks.bundles.jobs import Job as BundleJob
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from lakehouse import jobs
+from lakehouse.errors import JobError
+from lakehouse.jobs import ENTRY_POINT_GROUP, Job, JobTask, find_job, load_jobs, load_task
+from lakehouse.tasks import Task
+
+JOBS = Path(__file__).parents[2] / "jobs.yaml"
+BODIES: dict[str, Any] = yaml.safe_load(JOBS.read_text())["resources"]["jobs"]
+REFERENCES = {"job.parameters.conf": "conf/sample.yaml", "job.name": "j", "job.run_id": "r-1"}
+
+
+def body_of(key: str, *after: str) -> dict[str, Any]:
+    return {
+        "task_key": key,
+        "depends_on": [{"task_key": name} for name in after],
+        "python_wheel_task": {"package_name": "candlelake", "entry_point": f"do_{key}"},
+    }
+
+
+def write(folder: Path, *tasks: object) -> Path:
+    path = folder / "jobs.yaml"
+    path.write_text(yaml.safe_dump({"resources": {"jobs": {"j": {"tasks": list(tasks)}}}}))
+    return path
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(JobError) as caught:
+        load_jobs(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def ancestors(job: Job, key: str) -> set[str]:
+    (task,) = (each for each in job.tasks if each.key == key)
+    return {key}.union(*(ancestors(job, above) for above in task.depends_on))
+
+
+# The product's own jobs.
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_databricks_accepts_every_job(name: str) -> None:
+    job = BundleJob.from_dict(BODIES[name])
+    assert job.name == name  # what {{job.name}} gives there is what it gives here
+    assert job.max_concurrent_runs == 1
+    assert job.queue is not None
+    for body in BODIES[name]["tasks"]:
+        assert body["python_wheel_task"]["package_name"] == "candlelake"
+        assert body["timeout_seconds"] > 0
+
+
+def test_databricks_accepts_not_just_anything() -> None:
+    misspelt: Any = {**BODIES["medallion"], "tsks": []}
+    with pytest.raises(ValueError, match="tsks"):
+        BundleJob.from_dict(misspelt)
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_every_task_is_an_entry_point_of_the_installed_wheel(name: str) -> None:
+    installed = {point.name for point in entry_points(group=ENTRY_POINT_GROUP)}
+    for task in find_job(JOBS, name).tasks:
+        assert task.entry_point in installed
+        # ops.task_runs knows a task by its own name, the summary by its key: they are the same.
+        assert load_task(task.entry_point).name == task.entry_point == task.key
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_every_task_is_told_its_settings_its_run_and_its_job(name: str) -> None:
+    for task in find_job(JOBS, name).tasks:
+        assert task.arguments(REFERENCES) == [
+            *("--conf", "conf/sample.yaml", "--run-id", "r-1", "--job", "j")
+        ]
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_every_parameter_of_a_job_that_tasks_refer_to_is_declared(name: str) -> None:
+    declared = {f"job.parameters.{each['name']}" for each in BODIES[name]["parameters"]}
+    assert declared == {name for name in REFERENCES if name.startswith("job.parameters.")}
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_the_quality_gate_is_last_and_after_everything(name: str) -> None:
+    job = find_job(JOBS, name)
+    assert job.tasks[-1].key == "quality_gate"
+    assert ancestors(job, "quality_gate") == {task.key for task in job.tasks}
+    assert "max_retries" not in BODIES[name]["tasks"][-1]  # another try would find the same
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_every_job_is_complete_in_itself(name: str) -> None:
+    job = find_job(JOBS, name)
+    assert [task.key for task in job.tasks][:2] == ["ingest_archive", "clean_candles"]
+    for task in job.tasks[2:]:
+        assert {"ingest_archive", "clean_candles"} < ancestors(job, task.key)
+
+
+def test_the_job_that_make_runs_is_there() -> None:
+    job = find_job(JOBS, "medallion")
+    assert job.description
+    assert {"smart_index", "pca", "kmeans", "gbt", "report"} < {task.key for task in job.tasks}
+
+
+# Reading any jobs.yaml.
+
+
+def test_a_task_is_read_whole(tmp_path: Path) -> None:
+    body = body_of("b", "a")
+    body["python_wheel_task"]["parameters"] = ["--set", "index.top_n=5", 7]
+    job = load_jobs(write(tmp_path, body, body_of("a")))["j"]
+    assert job == Job(
+        name="j",
+        description="",
+        tasks=(
+            JobTask("a", "do_a", (), ()),
+            JobTask("b", "do_b", ("--set", "index.top_n=5", "7"), ("a",)),
+        ),
+    )
+
+
+def test_the_order_of_the_file_decides_between_tasks_that_are_ready(tmp_path: Path) -> None:
+    path = write(tmp_path, *map(body_of, "dbca"), body_of("e", "c"), body_of("f", "d"))
+    assert [task.key for task in load_jobs(path)["j"].tasks] == list("dbcaef")
+
+
+@st.composite
+def acyclic_tasks(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """Tasks in any order, each after some of those that come before it in another order."""
+    keys = [f"t{i}" for i in range(draw(st.integers(1, 8)))]
+    bodies = []
+    for i, key in enumerate(keys):
+        after = draw(st.lists(st.sampled_from(keys[:i]), unique=True)) if i else []
+        bodies.append(body_of(key, *after))
+    return draw(st.permutations(bodies))
+
+
+@hypothesis_settings(max_examples=60, deadline=None)
+@given(bodies=acyclic_tasks())
+def test_each_task_comes_after_those_it_depends_on(
+    tmp_path_factory: pytest.TempPathFactory, bodies: list[dict[str, Any]]
+) -> None:
+    job = load_jobs(write(tmp_path_factory.mktemp("jobs"), *bodies))["j"]
+    keys = [task.key for task in job.tasks]
+    assert sorted(keys) == sorted(body["task_key"] for body in bodies)
+    for position, task in enumerate(job.tasks):
+        assert set(task.depends_on) <= set(keys[:position])
+
+
+def test_an_unknown_dependency_is_named(tmp_path: Path) -> None:
+    said = refused(write(tmp_path, body_of("a", "z"), body_of("b", "a", "y")))
+    assert said == "job j: depends_on names unknown tasks y, z"
+
+
+def test_a_repeated_task_is_named(tmp_path: Path) -> None:
+    said = refused(write(tmp_path, *map(body_of, "abca")))
+    assert said == "job j: task_key a stands twice"
+
+
+@pytest.mark.parametrize("circle", ["a", "ab", "abc"])
+def test_a_circle_is_named(tmp_path: Path, circle: str) -> None:
+    bodies = [body_of(key, circle[i - 1]) for i, key in enumerate(circle)]
+    said = refused(write(tmp_path, body_of("z"), *bodies))
+    assert said.startswith("job j: tasks depend on each other in a circle: ")
+    assert set(circle) == set(said.rpartition(": ")[2].split(" -> "))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"task_key": "a"},
+        {"python_wheel_task": {"entry_point": "x"}},
+        {"task_key": "a", "python_wheel_task": {"package_name": "candlelake"}},
+        {"task_key": "a", "notebook_task": {"notebook_path": "x"}},
+        {**body_of("a"), "depends_on": ["b"]},
+        "a",
+        None,
+    ],
+)
+def test_a_task_that_is_none_names_its_job(tmp_path: Path, body: object) -> None:
+    assert refused(write(tmp_path, body)).startswith("job j: every task needs task_key")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"text", b"- a", b"resources:", b"resources: {jobs: }", b"resources: {jobs: [a]}"),
+        *(b"resources: {pipelines: {}}", b"a: [", b"a: \xff", b"at: 2024-13-01"),
+    ],
+)
+def test_a_file_without_jobs_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "jobs.yaml").write_bytes(content)
+    assert refused(tmp_path / "jobs.yaml").startswith(f"{tmp_path / 'jobs.yaml'} is not a bundle")
+
+
+def test_a_missing_file_is_named_with_the_option_that_names_another(tmp_path: Path) -> None:
+    said = refused(tmp_path / "jobs.yaml")
+    assert str(tmp_path / "jobs.yaml") in said
+    assert "--jobs" in said
+    assert str(tmp_path) in refused(tmp_path)  # a folder
+
+
+def test_an_unknown_job_is_named_with_those_there_are() -> None:
+    with pytest.raises(JobError) as caught:
+        find_job(JOBS, "medalion")
+    assert "'medalion'" in str(caught.value)
+    assert all(name in str(caught.value) for name in BODIES)
+
+
+# References and entry points.
+
+
+def test_references_are_replaced_wherever_they_stand() -> None:
+    task = JobTask("t", "t", ("--at={{job.run_id}}/{{job.name}}", "{{job.run_id}}", "{x}"), ())
+    assert task.arguments(REFERENCES) == ["--at=r-1/j", "r-1", "{x}"]
+
+
+@pytest.mark.parametrize("text", ["{{job.id}}", "{{tasks.a.values.b}}", "x{{ job.name}}"])
+def test_an_unknown_reference_is_named(text: str) -> None:
+    with pytest.raises(JobError, match="task t: parameter ") as caught:
+        JobTask("t", "t", ("--x", text), ()).arguments(REFERENCES)
+    assert text in str(caught.value)
+
+
+def test_an_unknown_entry_point_is_named() -> None:
+    with pytest.raises(JobError, match="no entry point 'ingest'"):
+        load_task("ingest")
+
+
+def test_an_entry_point_that_is_no_task_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Point:
+        name = "made_here"
+
+        def load(self) -> object:
+            return print
+
+    monkeypatch.setattr(jobs, "entry_points", lambda group: [Point()])
+    with pytest.raises(JobError, match="'made_here' is not a task"):
+        load_task("made_here")
+
+
+def test_tasks_are_loaded_as_they_are() -> None:
+    assert isinstance(load_task("ingest_archive"), Task)

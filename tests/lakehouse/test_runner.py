@@ -1,0 +1,252 @@
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from lakehouse import runner, tasks
+from lakehouse.errors import EnvironmentProblem, JobError, NotEnoughData
+from lakehouse.jobs import Job, JobTask
+from lakehouse.runner import JobResult, run_job
+from lakehouse.runs import TaskRun
+from lakehouse.settings import load_settings
+from lakehouse.tasks import Task, TaskContext, TaskOutcome
+
+CONF = Path(__file__).parents[2] / "conf" / "sample.yaml"
+PARAMETERS = (
+    *("--conf", "{{job.parameters.conf}}", "--run-id", "{{job.run_id}}"),
+    *("--job", "{{job.name}}"),
+)
+
+Body = Callable[[TaskContext], TaskOutcome]
+
+
+def job_task(key: str, *after: str, parameters: tuple[str, ...] = PARAMETERS) -> JobTask:
+    return JobTask(key, key, parameters, after)
+
+
+def done(_: TaskContext) -> TaskOutcome:
+    return TaskOutcome("done", {"rows": "7"})
+
+
+def nothing_to_do(_: TaskContext) -> TaskOutcome:
+    return TaskOutcome("nothing to do", unchanged=True)
+
+
+def fail(_: TaskContext) -> TaskOutcome:
+    raise NotEnoughData("three bars\nare too few")
+
+
+def break_down(_: TaskContext) -> TaskOutcome:
+    raise ZeroDivisionError("division by zero\nand more")
+
+
+@pytest.fixture
+def recorded(monkeypatch: pytest.MonkeyPatch) -> list[TaskRun]:
+    """What would go into ops.task_runs; neither Spark nor a table is there."""
+    runs: list[TaskRun] = []
+    monkeypatch.setattr(runner, "spark_session", lambda _: nullcontext(None))
+    monkeypatch.setattr(tasks, "spark_session", lambda _: nullcontext(None))
+    monkeypatch.setattr(tasks, "record", lambda spark, settings, run: runs.append(run))
+    return runs
+
+
+def run(
+    monkeypatch: pytest.MonkeyPatch,
+    bodies: Mapping[str, Body],
+    *job_tasks: JobTask,
+    overrides: tuple[str, ...] = (),
+) -> JobResult:
+    """Run a job whose entry points are these bodies."""
+    made = {name: Task(name, f"Do {name}.", body) for name, body in bodies.items()}
+    monkeypatch.setattr(runner, "load_task", made.__getitem__)
+    settings = load_settings(CONF, overrides)
+    return run_job(Job("j", "", job_tasks), settings, CONF, overrides, "run-1")
+
+
+def statuses(result: JobResult) -> dict[str, str]:
+    return {task.task: task.status for task in result.tasks}
+
+
+def test_a_failed_task_stops_its_dependants_and_no_others(
+    monkeypatch: pytest.MonkeyPatch, recorded: list[TaskRun], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "lakehouse.runner")
+    result = run(
+        monkeypatch,
+        {"a": done, "b": fail, "c": done, "d": nothing_to_do, "e": done, "f": done},
+        job_task("a"),
+        job_task("b", "a"),
+        job_task("c", "b"),
+        job_task("d", "a"),
+        job_task("e", "c", "d"),
+        job_task("f", "d"),
+    )
+    assert statuses(result) == {
+        "a": "succeeded",
+        "b": "failed",
+        "c": "skipped",
+        "d": "unchanged",
+        "e": "skipped",
+        "f": "succeeded",
+    }
+    assert not result.ok
+    by_task = {task.task: task for task in result.tasks}
+    assert by_task["a"].figures == {"rows": "7"}
+    assert by_task["b"].message == "three bars are too few"
+    assert isinstance(by_task["b"].error, NotEnoughData)
+    assert by_task["c"].message == "skipped: b did not succeed"
+    assert by_task["e"].message == "skipped: c did not succeed"
+    assert [task.task for task in result.tasks] == list("abcdef")
+    assert result.seconds >= max(task.seconds for task in result.tasks)
+    assert {run.task: run.status for run in recorded} == {
+        key: status for key, status in statuses(result).items() if status != "skipped"
+    }
+    told = "\n".join(caplog.messages)
+    for key in "abcdef":  # a line for each task, whatever became of it
+        assert f"{key}: " in told or f"{key} failed" in told
+
+
+@st.composite
+def jobs_with_failures(draw: st.DrawFn) -> tuple[list[JobTask], set[str]]:
+    keys = [f"t{i}" for i in range(draw(st.integers(1, 7)))]
+    made = []
+    for i, key in enumerate(keys):
+        after = draw(st.lists(st.sampled_from(keys[:i]), unique=True)) if i else []
+        made.append(job_task(key, *after))
+    return made, draw(st.sets(st.sampled_from(keys)))
+
+
+@hypothesis_settings(
+    max_examples=50,
+    deadline=None,
+    # The patches stay the same from example to example.
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(case=jobs_with_failures())
+def test_a_task_runs_exactly_when_all_before_it_succeeded(
+    monkeypatch: pytest.MonkeyPatch, recorded: list[TaskRun], case: tuple[list[JobTask], set[str]]
+) -> None:
+    made, failing = case
+    before = len(recorded)
+    bodies = {task.key: fail if task.key in failing else done for task in made}
+    result = run(monkeypatch, bodies, *made)
+    expected: dict[str, str] = {}
+    for task in made:
+        if any(expected[key] != "succeeded" for key in task.depends_on):
+            expected[task.key] = "skipped"
+        else:
+            expected[task.key] = "failed" if task.key in failing else "succeeded"
+    assert statuses(result) == expected
+    assert result.ok == (not failing)
+    ran = [run.task for run in recorded[before:]]
+    assert sorted(ran) == sorted(key for key, status in expected.items() if status != "skipped")
+
+
+def test_an_error_that_nobody_explained_begins_with_its_type(
+    monkeypatch: pytest.MonkeyPatch, recorded: list[TaskRun]
+) -> None:
+    result = run(monkeypatch, {"a": break_down}, job_task("a"))
+    (task,) = result.tasks
+    assert task.message == "ZeroDivisionError: division by zero"
+    assert [run.message for run in recorded] == [task.message]
+
+
+def test_an_error_of_the_engine_says_what_the_engine_said(
+    monkeypatch: pytest.MonkeyPatch, recorded: list[TaskRun]
+) -> None:
+    class Py4JJavaError(Exception):
+        """Its text is as py4j's: the cause comes after a line that says nothing."""
+
+    def refuse(_: TaskContext) -> TaskOutcome:
+        raise Py4JJavaError(
+            "An error occurred while calling o7.saveAsTable.\n"
+            ": org.apache.spark.SparkException: [CHECK] low > 0 violated\n\tat Some.java"
+        )
+
+    (task,) = run(monkeypatch, {"a": refuse}, job_task("a")).tasks
+    assert task.message == (
+        "Py4JJavaError: org.apache.spark.SparkException: [CHECK] low > 0 violated"
+    )
+
+
+def test_an_error_without_words_is_named_by_its_type(
+    monkeypatch: pytest.MonkeyPatch, recorded: list[TaskRun]
+) -> None:
+    def fall_silent(_: TaskContext) -> TaskOutcome:
+        raise AssertionError
+
+    assert run(monkeypatch, {"a": fall_silent}, job_task("a")).tasks[0].message == "AssertionError"
+
+
+def test_each_task_is_told_the_settings_the_run_and_the_job(
+    monkeypatch: pytest.MonkeyPatch, recorded: list[TaskRun]
+) -> None:
+    seen: list[TaskContext] = []
+
+    def look(context: TaskContext) -> TaskOutcome:
+        seen.append(context)
+        return TaskOutcome("seen")
+
+    overrides = ("index.top_n=3", "warehouse=my lake")
+    run(monkeypatch, {"a": look, "b": look}, job_task("a"), job_task("b"), overrides=overrides)
+    assert [(each.job, each.run_id) for each in seen] == [("j", "run-1")] * 2
+    assert [each.settings for each in seen] == [load_settings(CONF, overrides)] * 2
+
+
+def test_tasks_that_do_not_wait_for_each_other_run_at_once(
+    monkeypatch: pytest.MonkeyPatch, recorded: list[TaskRun]
+) -> None:
+    together = threading.Barrier(2, timeout=30)
+
+    def meet(_: TaskContext) -> TaskOutcome:
+        together.wait()
+        return TaskOutcome("met")
+
+    assert run(monkeypatch, {"a": meet, "b": meet}, job_task("a"), job_task("b")).ok
+
+
+@pytest.mark.parametrize(
+    ("parameters", "entry_points"),
+    [(("--conf", "{{job.id}}"), {"a": done, "b": done}), (PARAMETERS, {"a": done})],
+    ids=["reference", "entry point"],
+)
+def test_what_is_wrong_with_the_file_is_found_before_anything_starts(
+    monkeypatch: pytest.MonkeyPatch,
+    recorded: list[TaskRun],
+    parameters: tuple[str, ...],
+    entry_points: dict[str, Body],
+) -> None:
+    def start(_: Any) -> None:
+        raise AssertionError("the session started")
+
+    monkeypatch.setattr(runner, "spark_session", start)
+    with pytest.raises((JobError, KeyError)):
+        run(monkeypatch, entry_points, job_task("a"), job_task("b", parameters=parameters))
+    assert recorded == []
+
+
+def test_a_session_that_does_not_start_is_no_failed_task(
+    monkeypatch: pytest.MonkeyPatch, recorded: list[TaskRun]
+) -> None:
+    def refuse(_: Any) -> None:
+        raise EnvironmentProblem("no Java")
+
+    monkeypatch.setattr(runner, "spark_session", refuse)
+    with pytest.raises(EnvironmentProblem):
+        run(monkeypatch, {"a": done}, job_task("a"))
+
+
+def test_a_task_that_refuses_its_parameters_fails_by_name(
+    monkeypatch: pytest.MonkeyPatch, recorded: list[TaskRun]
+) -> None:
+    odd = job_task("a", parameters=(*PARAMETERS, "--nope"))
+    result = run(monkeypatch, {"a": done, "b": done}, odd, job_task("b"))
+    assert statuses(result) == {"a": "failed", "b": "succeeded"}
+    assert "--nope" in result.tasks[0].message

@@ -1,0 +1,357 @@
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from lakehouse.errors import SettingsError
+from lakehouse.settings import Settings, load_settings
+
+CONF = Path(__file__).parents[2] / "conf"
+SAMPLE = CONF / "sample.yaml"
+
+
+def leaves(tree: dict[str, Any], above: str = "") -> dict[str, Any]:
+    """Dotted key -> value of everything in a settings tree that is no section."""
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        found |= (
+            leaves(value, f"{above}{key}.") if isinstance(value, dict) else {above + key: value}
+        )
+    return found
+
+
+def by_key(settings: Settings) -> dict[str, Any]:
+    """Its values, without those of spark.conf, whose own keys hold dots."""
+    tree = settings.model_dump(mode="json")
+    del tree["spark"]["conf"]
+    return leaves(tree)
+
+
+def at(tree: dict[str, Any], key: str, value: object) -> None:
+    *sections, last = key.split(".")
+    for section in sections:
+        tree = tree.setdefault(section, {})
+    tree[last] = value
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Path:
+    """A settings file beside a copy of base.yaml; it changes nothing yet."""
+    shutil.copy(CONF / "base.yaml", tmp_path)
+    file = tmp_path / "test.yaml"
+    file.touch()
+    return file
+
+
+def refused(conf: Path, *overrides: str) -> str:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(conf, overrides)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize("conf", sorted(CONF.glob("*.yaml")), ids=lambda path: path.name)
+def test_every_environment_loads(conf: Path) -> None:
+    settings = load_settings(conf)
+    for key, value in leaves(yaml.safe_load(conf.read_text())).items():
+        if not key.startswith("spark.conf."):
+            assert by_key(settings)[key] == value
+
+
+def test_base_names_every_setting() -> None:
+    written = leaves(yaml.safe_load((CONF / "base.yaml").read_text()))
+    named = {key for key in written if not key.startswith("spark.conf.")}
+    assert named == set(by_key(load_settings(SAMPLE)))
+
+
+def test_the_settings_that_everyone_relies_on() -> None:
+    settings = load_settings(SAMPLE)
+    assert (settings.archive.interval, settings.archive.start, settings.archive.end) == (
+        "4h",
+        "2024-10",
+        "2025-12",
+    )
+    assert (settings.silver.max_fill_bars, settings.silver.outage_share) == (6, 0.5)
+    assert (settings.quality.max_failed_files, settings.quality.max_rejected_share) == (0, 0.01)
+    assert (settings.index.correlation_threshold, settings.index.top_n) == (0.85, 20)
+    assert settings.ml.seed == 42
+    assert settings.universe.mode == "historical-usdt"
+    assert settings.mlflow.tracking_uri == "sqlite:///mlflow.db"
+
+
+def test_an_environment_wins_over_base_and_an_override_over_both(environment: Path) -> None:
+    environment.write_text("index: {top_n: 7}\narchive: {url: /elsewhere}\n")
+    settings = load_settings(environment)
+    assert settings.index.top_n == 7
+    assert settings.index.correlation_threshold == 0.85  # base.yaml's: sections are merged
+    assert load_settings(environment, ["index.top_n=8"]).index.top_n == 8
+    assert load_settings(environment, ["index.top_n=8", "index.top_n=9"]).index.top_n == 9
+    assert load_settings(environment, ["index={top_n: 8}"]).index.correlation_threshold == 0.85
+
+
+def test_base_can_be_the_environment() -> None:
+    assert load_settings(CONF / "base.yaml").warehouse == "lake"
+
+
+def test_spark_conf_is_merged_key_by_key(environment: Path) -> None:
+    environment.write_text("spark: {conf: {spark.ui.port: '4041'}}")
+    conf = load_settings(environment, ["spark.conf={spark.driver.memory: 8g}"]).spark.conf
+    assert conf == {"spark.driver.memory": "8g", "spark.ui.port": "4041"}
+
+
+# Per type of leaf, values that are valid under every constraint of that type.
+COUNT = st.integers(2, 30)
+SHARE = st.floats(0.001, 1)
+TEXT = st.text(
+    st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufeff\u2028\u2029"),
+    min_size=1,
+)
+VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "archive.market": st.sampled_from(["spot", "um"]),
+    "archive.interval": st.sampled_from(["1m", "15m", "1h", "1d"]),
+    "archive.start": st.sampled_from(["2024-11", "2025-01"]),
+    "archive.end": st.sampled_from(["2025-01", "2099-12"]),
+    "archive.require_checksum": st.booleans(),
+    "universe.mode": st.sampled_from(["symbols", "historical-usdt"]),
+    "universe.symbols": st.lists(st.sampled_from(["BTCUSDT", "1000PEPEUSDT", "1INCHUSDT"])),
+    "silver.outage_share": SHARE,
+    "silver.quote_volume_tolerance": SHARE,
+    "quality.max_rejected_share": SHARE,
+    "index.mode": st.just("static"),
+    "index.correlation_threshold": SHARE,
+    "ml.kmeans.sweep": st.lists(COUNT),
+    "catalog": st.none() | TEXT,
+    "spark.master": st.none() | TEXT,
+    "spark.remote": st.none() | TEXT,
+    "warehouse": TEXT,
+    "archive.url": TEXT,
+    "mlflow.tracking_uri": TEXT,
+    "report.folder": TEXT,
+}
+
+
+def value_of(key: str) -> st.SearchStrategy[Any]:
+    if key.startswith("silver.severity."):
+        return st.sampled_from(["reject", "warn"])
+    return VALUES.get(key, COUNT)
+
+
+OVERRIDE = st.sampled_from(sorted(by_key(load_settings(SAMPLE)))).flatmap(
+    lambda key: st.tuples(st.just(key), value_of(key), value_of(key))
+)
+
+
+@hypothesis_settings(max_examples=100, deadline=None)
+@given(override=OVERRIDE)
+def test_any_override_of_a_known_key_wins_over_both_files(
+    tmp_path_factory: pytest.TempPathFactory, override: tuple[str, Any, Any]
+) -> None:
+    key, in_file, given_last = override
+    folder = tmp_path_factory.mktemp("conf")
+    shutil.copy(CONF / "base.yaml", folder)
+    tree: dict[str, Any] = {}
+    at(tree, key, in_file)
+    (folder / "test.yaml").write_text(yaml.safe_dump(tree, allow_unicode=True), encoding="utf-8")
+    from_file = by_key(load_settings(folder / "test.yaml"))
+    overridden = by_key(
+        load_settings(folder / "test.yaml", [f"{key}={json.dumps(given_last, ensure_ascii=False)}"])
+    )
+    assert from_file[key] == in_file
+    assert overridden[key] == given_last
+    base = by_key(load_settings(folder / "base.yaml"))
+    assert {**overridden, key: base[key]} == base  # and nothing else has changed
+
+
+UNKNOWN_OR_ILL_TYPED = [
+    ("index.topn", "3", "no such key"),
+    ("indx.top_n", "3", "no such key"),
+    ("silver.severity.high_low", "ignore", "'reject' or 'warn'"),
+    ("index.top_n", "many", "integer"),
+    ("index.top_n", "'7'", "integer"),
+    ("index.top_n", "true", "integer"),
+    ("index.top_n", "0", "greater than or equal to 1"),
+    ("index.correlation_threshold", "1.5", "less than or equal to 1"),
+    ("quality.max_rejected_share", ".nan", "finite"),
+    ("silver.quote_volume_tolerance", ".inf", "finite"),
+    ("archive.interval", "4H", "'4h'"),
+    ("archive.market", "futures", "'spot' or 'um'"),
+    ("archive.start", "2024-13", "pattern"),
+    ("archive.start", "2024-10-01", "string"),
+    ("archive.require_checksum", "maybe", "boolean"),
+    ("universe.symbols", "BTCUSDT", "tuple"),
+    ("warehouse", "", "string"),
+    ("spark.conf", "{spark.sql.shuffle.partitions: 8}", "string"),
+    ("index", "5", "dictionary"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "reason"), UNKNOWN_OR_ILL_TYPED)
+def test_an_error_names_where_the_key_was_written(
+    environment: Path, key: str, value: str, reason: str
+) -> None:
+    said = refused(environment, f"{key}={value}")
+    wrong = key if reason != "no such key" or key.startswith("index") else key.partition(".")[0]
+    assert said.startswith(f"--set: {wrong}")
+    assert reason in said
+    tree: dict[str, Any] = {}
+    at(tree, key, yaml.safe_load(value))
+    environment.write_text(yaml.safe_dump(tree))
+    assert refused(environment) == said.replace("--set:", f"{environment}:", 1)
+
+
+def test_the_layer_that_hides_the_others_is_the_one_named(environment: Path) -> None:
+    environment.write_text("index: {top_n: wrong}")
+    assert refused(environment).startswith(f"{environment}: index.top_n:")
+    assert refused(environment, "index.top_n=worse").startswith("--set: index.top_n:")
+    assert load_settings(environment, ["index.top_n=5"]).index.top_n == 5
+
+
+def test_a_section_with_all_its_lines_commented_out_is_named(environment: Path) -> None:
+    environment.write_text("archive:\n#  url: here\n")
+    assert refused(environment).startswith(f"{environment}: archive:")
+
+
+def test_a_missing_key_is_named_with_base(environment: Path) -> None:
+    base = environment.with_name("base.yaml")
+    base.write_text(base.read_text().replace("  url: samples", "  # url: samples"))
+    assert refused(environment).startswith(f"{base}: archive.url: Field required")
+
+
+def test_further_problems_are_counted(environment: Path) -> None:
+    assert refused(environment, "index.top_n=a", "ml.seed=b", "nothing=c").endswith("; 2 more")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"a: [",
+        b"- a\n- b",
+        b"just text",
+        b"archive: {start: 2024-13-01}",  # looks like a date and is none
+        b"index: {top_n: 0b_}",  # looks like a number and is none
+        b"warehouse: \xff\xfe\xfa",
+        b"a: b: c",
+        b"index: {top_n: 5}\nml: {seed: 1}\nindex: {top_n: 6}",
+    ],
+)
+def test_a_file_that_is_no_settings_file_is_named(environment: Path, content: bytes) -> None:
+    environment.write_bytes(content)
+    assert f"settings file {environment}" in refused(environment)
+
+
+@pytest.mark.parametrize("content", ["1: 2", "index: {1: 2}", "spark: {conf: {1: x}}"])
+def test_a_key_that_is_no_text_is_named_with_its_file(environment: Path, content: str) -> None:
+    environment.write_text(content)
+    assert refused(environment).startswith(f"{environment}: ")
+
+
+@pytest.mark.parametrize("name", ["smaple.yaml", "nowhere/sample.yaml", "test.yaml/sample.yaml"])
+def test_a_missing_file_is_named(environment: Path, name: str) -> None:
+    missing = environment.parent / name
+    assert str(missing.parent) in refused(missing)
+
+
+def test_a_folder_is_no_settings_file(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").mkdir()
+    assert str(tmp_path / "base.yaml") in refused(tmp_path / "sample.yaml")
+
+
+@pytest.mark.parametrize("override", ["index.top_n", "=5", " =5", ""])
+def test_an_override_needs_a_key_and_a_value(override: str) -> None:
+    assert f"--set {override!r}" in refused(SAMPLE, override)
+
+
+@pytest.mark.parametrize("value", ["[", "2024-13-01", "0b_", "a: b: c", "\udcff"])
+def test_an_override_that_is_no_yaml_names_its_key(value: str) -> None:
+    assert refused(SAMPLE, f"warehouse={value}").startswith("--set warehouse: ")
+
+
+@pytest.mark.parametrize(
+    ("override", "warehouse"),
+    [
+        ("warehouse=s3://bucket/lake", "s3://bucket/lake"),
+        ("warehouse=/data/my lake", "/data/my lake"),
+        ("warehouse='2024'", "2024"),
+        ("warehouse=a=b", "a=b"),
+        (" warehouse = lake ", "lake"),
+    ],
+)
+def test_addresses_and_paths_need_no_quotes(override: str, warehouse: str) -> None:
+    assert load_settings(SAMPLE, [override]).warehouse == warehouse
+
+
+@pytest.mark.parametrize("number", ["1e-6", "1E-6", "1.0e-6", "0.000001", "1.5e0", "2e1"])
+def test_a_number_may_have_an_exponent(environment: Path, number: str) -> None:
+    override = f"silver.quote_volume_tolerance={number}"
+    assert load_settings(environment, [override]).silver.quote_volume_tolerance == float(number)
+    environment.write_text(f"silver: {{quote_volume_tolerance: {number}}}")
+    assert load_settings(environment).silver.quote_volume_tolerance == float(number)
+
+
+def test_a_key_that_stands_twice_is_named_with_its_file(environment: Path) -> None:
+    environment.write_text("archive: {url: a}\nindex: {top_n: 5}\narchive: {market: um}")
+    said = refused(environment)
+    assert str(environment) in said
+    assert "archive stands twice" in said
+
+
+def test_settings_are_frozen() -> None:
+    settings = load_settings(SAMPLE)
+    with pytest.raises(ValidationError):
+        setattr(settings, "warehouse", "other")  # noqa: B010 - mypy refuses the assignment itself
+    with pytest.raises(ValidationError):
+        setattr(settings.index, "top_n", 3)  # noqa: B010
+
+
+def test_the_scope_is_what_tables_are_filtered_by() -> None:
+    assert load_settings(SAMPLE, ["archive.market=spot", "archive.interval=1m"]).scope == {
+        "market": "spot",
+        "interval": "1m",
+    }
+
+
+def test_the_digest_does_not_depend_on_the_order_or_the_layer(environment: Path) -> None:
+    digest = load_settings(environment).digest()
+    base = environment.with_name("base.yaml")
+    tree = yaml.safe_load(base.read_text())
+    reversed_tree = {
+        key: dict(reversed(value.items())) if isinstance(value, dict) else value
+        for key, value in reversed(tree.items())
+    }
+    base.write_text(yaml.safe_dump(reversed_tree, sort_keys=False))
+    assert load_settings(environment).digest() == digest
+    environment.write_text("index: {top_n: 7}")
+    assert load_settings(environment).digest() != digest
+    assert load_settings(environment, ["index.top_n=20"]).digest() == digest
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        *("warehouse=x", "catalog=x", "archive.url=x", "archive.market=spot"),
+        *("archive.interval=1m", "archive.start=2024-11", "archive.end=2025-11"),
+        *("archive.require_checksum=false", "universe.mode=symbols", "universe.symbols=[A]"),
+        *("silver.max_fill_bars=7", "silver.outage_share=0.51", "silver.severity={x: warn}"),
+        *("silver.quote_volume_tolerance=0.1", "quality.max_failed_files=1"),
+        *("quality.max_rejected_share=0.1", "index.correlation_threshold=0.8"),
+        *("index.top_n=19", "ml.seed=43", "ml.pca.components=9", "ml.kmeans.clusters=4"),
+        *("ml.kmeans.sweep=[3]", "ml.gbt.max_iter=9", "ml.gbt.max_depth=6", "ml.gbt.folds=4"),
+        *("ml.gbt.embargo_bars=31", "mlflow.tracking_uri=x", "report.folder=x"),
+        *("spark.master=x", "spark.remote=x", "spark.conf={a: b}"),
+    ],
+)
+def test_the_digest_depends_on_every_setting(override: str) -> None:
+    assert load_settings(SAMPLE, [override]).digest() != load_settings(SAMPLE).digest()
+
+
+def test_the_canonical_json_says_it_all() -> None:
+    settings = load_settings(SAMPLE)
+    assert Settings.model_validate_json(settings.as_json()) == settings

@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Barrier
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import pytest
+from deltalake import DeltaTable
+
+from lakehouse.contracts import Column, TableContract
+from lakehouse.errors import TableError
+from lakehouse.tables import Lake, register_tables, require_tables
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from lakehouse.settings import Settings
+
+BARS = TableContract(
+    layer="gold",
+    name="bars",
+    comment='It\'s a "test" with a \\',
+    columns=(
+        Column("id", "BIGINT", "The row's name", nullable=False),
+        Column("month", "STRING", "Its month", nullable=False),
+        Column("at", "TIMESTAMP", "UTC"),
+        Column("price", "DOUBLE", "Its price"),
+        Column("tags", "ARRAY<STRING>", "Some texts"),
+        Column("versions", "MAP<STRING, BIGINT>", "Some numbers by name"),
+    ),
+    key=("id",),
+    partitioned_by=("month",),
+    checks={"price_positive": "price > 0", "not_the_word": "month <> 'it''s'"},
+)
+AT = datetime(2025, 1, 31, 23, 30, tzinfo=UTC)
+
+Row = dict[str, Any]
+
+
+def row(number: int, month: str = "2025-01", price: float | None = 1.5, **changes: object) -> Row:
+    whole = {"id": number, "month": month, "at": AT, "price": price}
+    return {**whole, "tags": ["a", "b'c"], "versions": {"silver.candles": 3}, **changes}
+
+
+def bare(number: int, month: str = "2025-01") -> Row:
+    """A row with NULL wherever the contract allows it."""
+    return row(number, month, at=None, tags=None, versions=None)
+
+
+def rows_in(lake: Lake, version: int | None = None) -> list[Row]:
+    found = lake.read_own(BARS, version).toArrow().to_pylist()
+    for each in found:
+        each["versions"] = each["versions"] and dict(each["versions"])
+    return sorted(found, key=lambda each: int(each["id"]))
+
+
+def refused(write: Callable[[], object]) -> str:
+    with pytest.raises(Exception, match="DELTA_") as caught:
+        write()
+    return str(caught.value)
+
+
+@pytest.fixture
+def quoted_lake(spark: SparkSession, tmp_path: Path) -> Lake:
+    """A lake in a folder whose name has every quote that SQL knows."""
+    return Lake(spark, str(tmp_path / 'o\'brien "x" `y` ü'))
+
+
+def test_writes_and_reads_are_versions_of_a_table_that_others_can_read(
+    spark: SparkSession, quoted_lake: Lake, tmp_path: Path
+) -> None:
+    lake = quoted_lake
+    folder = tmp_path / 'o\'brien "x" `y` ü' / "gold" / "bars"
+    assert not lake.exists(BARS)
+    assert not folder.exists()  # asking does not create it
+
+    assert lake.append(BARS, lake.frame(BARS, [row(1), bare(2), row(3, "2025-02")])) == 1
+    assert lake.exists(BARS)
+    assert rows_in(lake) == [row(1), bare(2), row(3, "2025-02")]
+
+    # A task reads what it read first, whatever others write in between.
+    reader = Lake(spark, str(folder.parents[1]))
+    assert reader.read(BARS).count() == 3
+    january = lake.frame(BARS, [bare(4), row(1, price=2.0)]).select(*reversed(BARS.column_names))
+    assert lake.replace(BARS, january, where="month = '2025-01'") == 2
+    assert {each["id"] for each in reader.read(BARS).toArrow().to_pylist()} == {1, 2, 3}
+    assert reader.read_versions == {"gold.bars": 1}
+    assert reader.version(BARS) == 2
+    assert lake.read(BARS).count() == 3
+
+    # The same replacement again changes the version and no row.
+    after = rows_in(lake)
+    assert after == [row(1, price=2.0), row(3, "2025-02"), bare(4)]
+    assert lake.replace(BARS, january, where="month = '2025-01'") == 3
+    assert rows_in(lake) == after
+    assert lake.written_versions == {"gold.bars": 3}
+    assert lake.read_versions == {"gold.bars": 2}  # what was read, not what was looked up
+    assert reader.written_versions == {}
+
+    # Every version can be had again.
+    old = spark.sql(f"SELECT id FROM {lake.name(BARS)} VERSION AS OF 0")
+    assert old.count() == 0
+    assert [each["id"] for each in rows_in(lake, version=1)] == [1, 2, 3]
+
+    # By other engines too: delta-rs, and Polars on top of it.
+    assert DeltaTable(str(folder)).version() == 3
+    found = pl.read_delta(str(folder)).sort("id").select("id", "month", "at", "price", "tags")
+    assert found.rows() == [
+        tuple(each[name] for name in ("id", "month", "at", "price", "tags")) for each in after
+    ]
+    assert pl.read_delta(str(folder), version=0).is_empty()
+    assert {path.name for path in folder.iterdir()} >= {"month=2025-01", "month=2025-02"}
+
+
+def test_bad_rows_are_refused_by_delta_and_drift_by_the_lake(
+    spark: SparkSession, lake: Lake, settings: Settings
+) -> None:
+    lake.append(BARS, lake.frame(BARS, [row(1)]))
+    good = lake.frame(BARS, [row(2)])
+    before = rows_in(lake)
+
+    def write(*rows: Row) -> Callable[[], object]:
+        return lambda: lake.append(BARS, lake.frame(BARS, rows))
+
+    assert "month" in refused(write(row(2), row(3, month=None)))  # type: ignore[arg-type]
+    assert "price_positive" in refused(write(row(2), row(3, price=0.0)))
+    assert "price_positive" in refused(write(row(3, price=None)))  # a NULL is no yes
+    assert "not_the_word" in refused(write(row(3, month="it's")))
+    outside = lake.frame(BARS, [row(2), row(3, "2025-02")])
+    said = refused(lambda: lake.replace(BARS, outside, where="month = '2025-01'"))
+    assert "DELTA_REPLACE_WHERE_MISMATCH" in said
+
+    for drifted, named in (
+        (good.drop("tags"), "missing columns ['tags'], unknown []"),
+        (good.selectExpr("*", "1 AS extra"), "missing columns [], unknown ['extra']"),
+        (good.withColumnRenamed("price", "Price"), "missing columns ['price'], unknown ['Price']"),
+    ):
+        with pytest.raises(TableError) as caught:
+            lake.append(BARS, drifted)
+        assert str(caught.value) == f"gold.bars: {named}"
+
+    # A table of another version of the contract is left as it is.
+    for other in (
+        BARS.columns[:-1],
+        (*BARS.columns, Column("extra", "INT", "More")),
+        (*BARS.columns[:-1], Column("versions", "MAP<STRING, STRING>", "Texts")),
+    ):
+        changed = TableContract("gold", "bars", "Changed", other, ("id",), ("month",))
+        with pytest.raises(TableError, match="gold.bars in .* has other columns"):
+            Lake(spark, settings.warehouse).read(changed)
+
+    assert rows_in(lake) == before
+    assert lake.version(BARS) == 1
+    assert lake.written_versions == {"gold.bars": 1}
+
+
+def test_a_frame_of_other_types_is_drift_too(lake: Lake) -> None:
+    good = lake.frame(BARS, [row(1)])
+    for name, changed in (("id", "1.7D"), ("price", "'1.5'"), ("at", "CAST(at AS DATE)")):
+        with pytest.raises(TableError, match=name):
+            lake.append(BARS, good.withColumn(name, good.selectExpr(changed)[0]))
+
+
+def test_an_empty_frame_is_no_error(lake: Lake) -> None:
+    empty = lake.frame(BARS, [])
+    lake.append(BARS, empty)
+    lake.append(BARS, lake.frame(BARS, [row(1), row(2, "2025-02")]))
+    newest = lake.append(BARS, empty)
+    assert newest == lake.version(BARS)
+    assert len(rows_in(lake, newest)) == 2
+    newest = lake.replace(BARS, empty, where="month = '2025-02'")
+    assert rows_in(lake, newest) == [row(1)]
+    lake.replace(BARS, empty, where="month = '2025-02'")
+    assert rows_in(lake) == [row(1)]
+
+
+def test_writers_at_the_same_time_lose_nothing(spark: SparkSession, settings: Settings) -> None:
+    together = Barrier(3)
+
+    def write(number: int) -> int:
+        lake = Lake(spark, settings.warehouse)
+        frame = lake.frame(BARS, [row(number)])
+        same = lake.frame(BARS, [row(7, "2025-07")])
+        together.wait()
+        appended = lake.append(BARS, frame)  # the first of them creates the table
+        together.wait()
+        replaced = lake.replace(BARS, same, where="month = '2025-07'")
+        assert lake.written_versions == {"gold.bars": replaced} != {"gold.bars": appended}
+        return replaced
+
+    with ThreadPoolExecutor(3) as pool:
+        versions = list(pool.map(write, range(3)))
+    lake = Lake(spark, settings.warehouse)
+    assert rows_in(lake) == [row(0), row(1), row(2), row(7, "2025-07")]
+    assert sorted(versions) == [4, 5, 6]  # each was told its own commit
+    assert lake.version(BARS) == 6
+
+
+def test_every_warehouse_has_its_own_tables_behind_the_sql_names(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    one, two = Lake(spark, str(tmp_path / "it's one")), Lake(spark, str(tmp_path / "two"))
+    one.append(BARS, one.frame(BARS, [row(1)]))
+    two.append(BARS, two.frame(BARS, [row(1), row(2)]))
+    (tmp_path / "two" / "gold" / "no table").mkdir()
+    (tmp_path / "two" / "notes" / "x" / "_delta_log").mkdir(parents=True)
+    for warehouse, count in (("it's one", 1), ("two", 2)):
+        names = register_tables(spark, str(tmp_path / warehouse), None)
+        assert names == ["gold.bars"]
+        assert spark.table("gold.bars").count() == count
+        assert spark.sql("SELECT * FROM gold.bars VERSION AS OF 0").count() == 0
+    spark.sql("DROP TABLE gold.bars")
+    assert rows_in(two) == [row(1), row(2)]  # a name is gone, not the table
+
+
+def test_a_warehouse_without_tables_is_said_early(tmp_path: Path) -> None:
+    for name in ("nowhere", "gold", ""):
+        (tmp_path / "gold" / "bars").mkdir(parents=True, exist_ok=True)
+        with pytest.raises(TableError) as caught:
+            require_tables(str(tmp_path / name))
+        assert str(tmp_path / name) in str(caught.value)
+        assert "candlelake run" in str(caught.value)
+    require_tables("s3://bucket/lake")  # only Spark can look there
+    (tmp_path / "gold" / "bars" / "_delta_log").mkdir()
+    require_tables(str(tmp_path))

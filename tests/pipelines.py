@@ -1,0 +1,70 @@
+"""Tasks over a small archive, as a job runs them, and what they left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lakehouse.contracts import TableContract
+from lakehouse.runs import TaskRun
+from lakehouse.settings import Settings
+from lakehouse.tables import Lake
+from lakehouse.tasks import Task, TaskContext, TaskOutcome
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def changed_settings(settings: Settings, **sections: Mapping[str, object]) -> Settings:
+    """The settings with some keys of some sections changed."""
+    return settings.model_copy(
+        update={
+            name: getattr(settings, name).model_copy(update=changes)
+            for name, changes in sections.items()
+        }
+    )
+
+
+def lake_of(settings: Settings, base: Path, root: Path, interval: str, **archive: Any) -> Settings:
+    """Settings of one archive, with a warehouse below `base`."""
+    return changed_settings(
+        settings.model_copy(update={"warehouse": str(base / "lake")}),
+        archive={"url": str(root), "interval": interval, **archive},
+    )
+
+
+def do(spark: SparkSession, settings: Settings, task: Task, run_id: str) -> TaskOutcome:
+    """What a task's body does, at a fixed clock and without a row in ops.task_runs."""
+    return task.body(
+        TaskContext(
+            spark=spark,
+            settings=settings,
+            lake=Lake(spark, settings.warehouse),
+            run_id=run_id,
+            job="test",
+            task=task.name,
+            now=NOW,
+            code_version="test",
+            settings_digest=settings.digest(),
+        )
+    )
+
+
+def run(spark: SparkSession, settings: Settings, run_id: str, *tasks: Task) -> dict[str, TaskRun]:
+    """Run tasks in order, each with its row in ops.task_runs."""
+    return {task.name: task.run(spark, settings, run_id, "test") for task in tasks}
+
+
+def rows(lake: Lake, contract: TableContract, version: int | None = None) -> list[dict[str, Any]]:
+    """A table's rows, sorted by its key."""
+    found: list[dict[str, Any]] = lake.read_own(contract, version).toArrow().to_pylist()
+    return sorted(found, key=lambda row: [str(row[name]).zfill(20) for name in contract.key])
+
+
+def versions(lake: Lake, contracts: Iterable[TableContract]) -> dict[str, int]:
+    """The newest version of each table that exists."""
+    return {each.name: lake.version(each) for each in contracts if lake.exists(each)}
