@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from pyspark.sql.types import StructType
 
 log = logging.getLogger(__name__)
+
+# Tables that a session has made or compared with their contract, so that each task need not.
+_created: WeakKeyDictionary[SparkSession, dict[str, TableContract]] = WeakKeyDictionary()
 
 # What keeps a table readable by other engines and its commits small.
 _PROPERTIES = {
@@ -51,7 +55,6 @@ class Lake:
         self._spark = spark
         self._warehouse = warehouse if "://" in warehouse else str(Path(warehouse).absolute())
         self._catalog = catalog
-        self._known: set[str] = set()
         self.read_versions: dict[str, int] = {}
         self.written_versions: dict[str, int] = {}
 
@@ -75,7 +78,10 @@ class Lake:
         For a task's look at its own output: what it wrote, or an earlier state of it that
         spares work and changes no result.
         """
-        return self._at(contract, self.version(contract) if version is None else version)
+        if version is not None:
+            return self._at(contract, version)
+        self._create(contract)
+        return self._spark.table(self.name(contract))
 
     def _at(self, contract: TableContract, version: int) -> DataFrame:
         self._create(contract)
@@ -147,19 +153,21 @@ class Lake:
         return self._spark.sql(f"DESCRIBE HISTORY {self.name(contract)} LIMIT {depth}").collect()
 
     def _create(self, contract: TableContract) -> None:
-        if contract.full_name in self._known:
+        name = self.name(contract)
+        created = _created.setdefault(self._spark, {})
+        if created.get(name) == contract:
             return
         if self._catalog:
             self._spark.sql(f"CREATE SCHEMA IF NOT EXISTS {self._catalog}.{contract.layer}")
-        self._spark.sql(_create_statement(contract, self.name(contract)))
-        found = _column_types(self._spark.table(self.name(contract)).schema)
+        self._spark.sql(_create_statement(contract, name))
+        found = _column_types(self._spark.table(name).schema)
         empty = self._spark.createDataFrame([], _schema(contract))
         if found != _column_types(empty.schema):
             raise TableError(
                 f"{contract.full_name} in {self._warehouse} has other columns than this version "
                 "of candlelake writes: name another warehouse, or migrate the table"
             )
-        self._known.add(contract.full_name)
+        created[name] = contract
 
     def _location(self, contract: TableContract) -> str:
         return f"{self._warehouse}/{contract.layer}/{contract.name}"

@@ -82,6 +82,8 @@ def run_gbt(context: TaskContext) -> TaskOutcome:
         forecasts: dict[str, DataFrame] = {}
         for candidate in candidates:
             tags = {"candlelake.evaluation": candidate.evaluation}
+            if candidate.evaluation == RANDOM_SPLIT:
+                tags["candlelake.optimistic"] = "true"
             with run.child(candidate.split, candidate.params, tags) as child:
                 model = fit_gbt(context, candidate.train)
             children[candidate.split] = child

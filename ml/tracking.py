@@ -12,6 +12,7 @@ import io
 import json
 import logging
 import os
+import threading
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,7 +30,6 @@ import pyspark
 from mlflow.data.delta_dataset_source import DeltaDatasetSource
 from mlflow.data.spark_dataset import SparkDataset
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
-from mlflow.environment_variables import MLFLOW_DFS_TMP
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
@@ -51,6 +51,8 @@ INTEGER = DataType.integer
 VECTOR: Array = SparkMLVector()  # type: ignore[no-untyped-call]  # mlflow gives it no types
 
 _SQLITE = "sqlite:///"
+# Tasks of a job run at once, and a new store is filled by whoever opens it.
+_OPENING = threading.Lock()
 # MLflow's limits on one batch and on one value.
 _MAX_PARAMS = 100
 _MAX_PARAM_LENGTH = 6000
@@ -115,12 +117,9 @@ class TrackedRun:
         columns = Schema([ColSpec(kind, column) for column, kind in inputs.items()])
         settings = self._context.settings
         with TemporaryDirectory() as folder:
-            save_to_folder(
-                self._context.spark,
-                model,
-                MLFLOW_DFS_TMP.get() if settings.catalog else settings.warehouse,
-                Path(folder) / "sparkml",
-            )
+            # MLflow's variable names a volume where the tables lie in a catalog.
+            shared = os.environ.get("MLFLOW_DFS_TMP", settings.warehouse)
+            save_to_folder(self._context.spark, model, shared, Path(folder) / "sparkml")
             # The last step of `mlflow.spark.save_model`, which is not to be had without the first.
             mlflow.spark._save_model_metadata(
                 folder,
@@ -175,11 +174,13 @@ def tracked_run(context: TaskContext, experiment: str) -> Iterator[TrackedRun]:
     """
     disable_logging()  # type: ignore[no-untyped-call]  # mlflow gives it no types
     logging.getLogger("alembic").setLevel(logging.ERROR)
-    mlflow.set_tracking_uri(context.settings.mlflow.tracking_uri)
+    # That integers cannot be missing in pandas is no news of a table in Delta.
+    warnings.filterwarnings("ignore", message="Hint: Inferred schema contains integer")
+    with _OPENING:
+        mlflow.set_tracking_uri(context.settings.mlflow.tracking_uri)
+        experiment_id = _experiment(context.settings.mlflow.tracking_uri, experiment)
     with mlflow.start_run(
-        experiment_id=_experiment(context.settings.mlflow.tracking_uri, experiment),
-        run_name=context.run_id,
-        tags=_tags(context),
+        experiment_id=experiment_id, run_name=context.run_id, tags=_tags(context)
     ) as active:
         run = TrackedRun(context, active)
         run.log_params(_flat(context.settings.model_dump(mode="json")))
@@ -229,10 +230,7 @@ def _dataset(context: TaskContext, contract: TableContract) -> Dataset:
         name=f"{contract.full_name}@v{version}",
         digest=hashlib.sha256(f"{place}@{version}".encode()).hexdigest()[:8],
     )
-    with warnings.catch_warnings():
-        # That integers cannot be missing in pandas is no news of a table in Delta.
-        warnings.filterwarnings("ignore", message="Hint: Inferred schema contains integer")
-        schema = dataset.schema
+    schema = dataset.schema
     return Dataset(
         name=dataset.name,
         digest=dataset.digest,

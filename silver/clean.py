@@ -217,7 +217,8 @@ def _outcome(
     rules = (
         refused.select(F.explode("rules").alias("rule")).groupBy("rule").count().orderBy("rule")
     ).collect()
-    holes = in_scope(context.lake.read_own(GAPS), context).groupBy("kind").count().collect()
+    found = in_scope(context.lake.read_own(GAPS), context)
+    holes = found.groupBy("kind").count().orderBy("kind").collect()
     ended = pc.sum(pc.equal(listed["status"], "ended")).as_py() or 0
     figures = {
         "candles": f"{pc.sum(listed['bars']).as_py():,}",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,10 +60,24 @@ def run(spark: SparkSession, settings: Settings, run_id: str, *tasks: Task) -> d
     return {task.name: task.run(spark, settings, run_id, "test") for task in tasks}
 
 
+@contextmanager
+def interpreted(spark: SparkSession) -> Iterator[None]:
+    """Plans that run once over a few rows take less time interpreted than compiled."""
+    fast = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
+    before = {name: str(spark.conf.get(name)) for name in fast}
+    for name, value in fast.items():
+        spark.conf.set(name, value)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            spark.conf.set(name, value)
+
+
 def rows(lake: Lake, contract: TableContract, version: int | None = None) -> list[dict[str, Any]]:
     """A table's rows, sorted by its key."""
     found: list[dict[str, Any]] = lake.read_own(contract, version).toArrow().to_pylist()
-    return sorted(found, key=lambda row: [str(row[name]).zfill(20) for name in contract.key])
+    return sorted(found, key=lambda row: [(row[n] is not None, row[n]) for n in contract.key])
 
 
 def versions(lake: Lake, contracts: Iterable[TableContract]) -> dict[str, int]:

@@ -1,7 +1,10 @@
 from dataclasses import FrozenInstanceError
+from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
+from deltalake import DeltaTable
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -12,6 +15,8 @@ import lakehouse.runs
 import ml.contracts
 import silver.contracts
 from lakehouse.contracts import LAYERS, Column, TableContract
+from lakehouse.settings import Settings
+from lakehouse.tables import Lake
 
 MODULES = (bronze.contracts, silver.contracts, gold.contracts, ml.contracts, lakehouse.runs)
 # By identity: silver.contracts imports one of bronze's.
@@ -23,6 +28,14 @@ PRODUCT = list(
         if isinstance(value, TableContract)
     }.values()
 )
+SPARK_NAMES = {
+    '"long"': "BIGINT",
+    '"integer"': "INT",
+    '"double"': "DOUBLE",
+    '"string"': "STRING",
+    '"boolean"': "BOOLEAN",
+    '"timestamp"': "TIMESTAMP",
+}
 COLUMNS = (Column("id", "BIGINT", "Key"), Column("day", "DATE", "Day"))
 
 
@@ -103,6 +116,35 @@ def test_every_check_names_columns_of_its_table(made: TableContract) -> None:
     for name, condition in made.checks.items():
         assert name.isidentifier()
         assert any(column in condition for column in made.column_names), name
+
+
+def test_every_table_of_the_product_is_made_as_its_contract_says(
+    lake: Lake, settings: Settings
+) -> None:
+    for made in PRODUCT:
+        assert lake.version(made) == 0
+        folder = Path(settings.warehouse, made.layer, made.name)
+        table = DeltaTable(str(folder))  # by another engine than the one that made it
+        metadata, protocol = table.metadata(), table.protocol()
+        assert metadata.description == made.comment
+        assert tuple(metadata.partition_columns) == made.partitioned_by
+        fields = {field.name: field for field in table.schema().fields}
+        assert tuple(fields) == made.column_names
+        for column in made.columns:
+            field = fields[column.name]
+            assert field.metadata["comment"] == column.comment, column
+            assert field.nullable == column.nullable, column
+            known = SPARK_NAMES.get(str(field.type.to_json()))
+            assert known == column.type or (known is None and "<" in column.type), column
+        checks = {
+            name.removeprefix("delta.constraints."): condition
+            for name, condition in metadata.configuration.items()
+            if name.startswith("delta.constraints.")
+        }
+        assert checks == made.checks
+        # Nothing that a reader of the first protocol does not understand.
+        assert (protocol.min_reader_version, protocol.reader_features) == (1, None)
+        assert pl.read_delta(str(folder)).columns == list(made.column_names)
 
 
 # The columns that must be there; more may be added.

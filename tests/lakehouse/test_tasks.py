@@ -125,7 +125,7 @@ def test_a_wheel_task_returns_none_and_raises(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(SettingsError, match=r"no: no such key"):
         made()
     monkeypatch.setattr(sys, "argv", ["rest"])
-    with pytest.raises(click.UsageError, match="--conf"):
+    with pytest.raises(click.UsageError, match="conf"):
         made()
 
 

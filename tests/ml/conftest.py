@@ -1,0 +1,87 @@
+"""One warehouse and one MLflow store that all four tasks have worked on once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pytest
+
+from gold.contracts import ASSET_METRICS
+from lakehouse.contracts import TableContract
+from lakehouse.settings import Settings
+from lakehouse.tables import Lake
+from lakehouse.tasks import TaskOutcome
+from ml.tasks import gbt, gbt_features, kmeans, pca
+from silver.contracts import CANDLES
+from tests.ml import market
+from tests.pipelines import changed_settings, do, interpreted
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+RUN_ID = "run-1"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What the tasks left."""
+
+    spark: SparkSession
+    settings: Settings
+    outcomes: Mapping[str, TaskOutcome]
+
+    def table(self, contract: TableContract) -> pd.DataFrame:
+        """The newest rows of a table, sorted by its key."""
+        lake = Lake(self.spark, self.settings.warehouse)
+        rows = lake.read_own(contract).toArrow().to_pandas()
+        return rows.sort_values(list(contract.key), ignore_index=True)
+
+    def version(self, contract: TableContract) -> int:
+        return Lake(self.spark, self.settings.warehouse).version(contract)
+
+
+@pytest.fixture(scope="session")
+def small(base_settings: Settings) -> Settings:
+    """Few components, clusters, trees and folds."""
+    ml = base_settings.ml
+    return base_settings.model_copy(
+        update={
+            "ml": ml.model_copy(
+                update={
+                    "pca": ml.pca.model_copy(update={"components": 3}),
+                    "kmeans": ml.kmeans.model_copy(update={"clusters": 3, "sweep": (2, 4)}),
+                    "gbt": ml.gbt.model_copy(
+                        update={"max_iter": 3, "max_depth": 3, "folds": 2, "embargo_bars": 5}
+                    ),
+                }
+            )
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def trained(
+    spark: SparkSession, small: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> Trained:
+    base = tmp_path_factory.mktemp("trained")
+    settings = changed_settings(
+        small.model_copy(update={"warehouse": str(base / "lake")}),
+        mlflow={"tracking_uri": f"sqlite:///{base}/mlflow.db"},
+    )
+    with interpreted(spark):
+        lake = Lake(spark, settings.warehouse)
+        lake.append(CANDLES, market.candle_rows(spark, market.closes()))
+        lake.append(ASSET_METRICS, market.metric_rows(spark, market.metrics()))
+        # At once, as a job runs them, on a store that does not exist yet.
+        with ThreadPoolExecutor(2) as pool:
+            tasks = {task.name: task for task in (pca, kmeans, gbt_features)}
+            running = {
+                name: pool.submit(do, spark, settings, task, RUN_ID) for name, task in tasks.items()
+            }
+            outcomes = {name: future.result() for name, future in running.items()}
+        outcomes["gbt"] = do(spark, settings, gbt, RUN_ID)
+    return Trained(spark, settings, outcomes)

@@ -1,0 +1,112 @@
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow.artifacts import download_artifacts
+from sklearn.cluster import KMeans
+from sklearn.metrics import silhouette_score
+from sklearn.preprocessing import StandardScaler
+
+from gold.contracts import ASSET_METRICS
+from lakehouse.errors import NotEnoughData
+from ml.contracts import CLUSTERS
+from ml.kmeans import MEASURES, run_kmeans
+from tests.conftest import ContextFactory
+from tests.ml import market
+from tests.ml.conftest import RUN_ID, Trained
+
+
+def standardised(measured: pd.DataFrame) -> np.ndarray:
+    # Spark divides by the sample standard deviation, scikit-learn by the population's.
+    values = measured[list(MEASURES)]
+    return StandardScaler(with_std=False).fit_transform(values) / values.std(ddof=1).to_numpy()
+
+
+def test_clusters_match_sklearn(trained: Trained) -> None:
+    table = trained.table(CLUSTERS)
+    measured = market.metrics().dropna()
+    assert list(table["symbol"]) == list(measured["symbol"])
+    points = standardised(measured)
+    reference = KMeans(3, n_init=10, random_state=0).fit(points)
+    pairs = set(zip(table["cluster"], reference.labels_, strict=True))
+    assert len(pairs) == 3  # each of ours is one of theirs
+    for ours, theirs in pairs:
+        centre = points[table["cluster"] == ours].mean(axis=0)
+        np.testing.assert_allclose(centre, reference.cluster_centers_[theirs], atol=1e-9)
+
+
+def test_clusters_are_numbered_by_sharpe_and_led_by_their_best(trained: Trained) -> None:
+    table = trained.table(CLUSTERS)
+    means = table.groupby("cluster")["sharpe"].mean()
+    assert list(means.index) == [0, 1, 2]
+    assert means.is_monotonic_decreasing
+    best = table.loc[table.groupby("cluster")["sharpe"].idxmax(), "symbol"]
+    assert set(table.loc[table["is_leader"], "symbol"]) == set(best)
+    assert set(table["run_id"]) == {RUN_ID}
+    assert set(table["as_of"]) == {pd.Timestamp(market.AS_OF)}
+
+
+def test_measures_are_those_of_the_metrics(trained: Trained) -> None:
+    table = trained.table(CLUSTERS)
+    measured = market.metrics().dropna().reset_index(drop=True)
+    pd.testing.assert_frame_equal(table[list(MEASURES)], measured[list(MEASURES)])
+
+
+def test_each_candidate_has_its_silhouette(trained: Trained) -> None:
+    table = trained.table(CLUSTERS)
+    runs = mlflow.search_runs(
+        experiment_names=["candlelake/kmeans"],
+        filter_string=f"tags.`mlflow.parentRunId` = '{table['mlflow_run_id'][0]}'",
+    )
+    silhouettes = dict(zip(runs["params.k"], runs["metrics.silhouette"], strict=True))
+    assert set(silhouettes) == {"2", "3", "4"}
+    points = standardised(market.metrics().dropna())
+    expected = silhouette_score(points, table["cluster"], metric="sqeuclidean")
+    assert silhouettes["3"] == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_kept_model_gives_the_numbers_of_the_table(trained: Trained) -> None:
+    from pyspark.ml import PipelineModel
+
+    table = trained.table(CLUSTERS)
+    folder = download_artifacts(run_id=table["mlflow_run_id"][0], artifact_path="model")
+    model = PipelineModel.load(f"{folder}/sparkml")
+    rows = trained.spark.createDataFrame(table[["symbol", *MEASURES]])
+    predicted = model.transform(rows).select("symbol", "prediction").toPandas()
+    merged = table.merge(predicted, on="symbol")
+    assert len(merged) == len(table)
+    assert (merged["cluster"] == merged["prediction"]).all()
+
+
+def test_a_repeated_run_replaces_its_rows_with_the_newest_metrics(
+    make_context: ContextFactory, settings
+) -> None:
+    measured = market.metrics()
+    few = settings.model_copy(
+        update={
+            "ml": settings.ml.model_copy(
+                update={
+                    "kmeans": settings.ml.kmeans.model_copy(update={"clusters": 2, "sweep": ()})
+                }
+            )
+        }
+    )
+    context = make_context("kmeans", settings=few)
+    context.lake.append(ASSET_METRICS, market.metric_rows(context.spark, measured))
+    run_kmeans(context)
+    newer = measured.dropna().query("symbol < 'M3'")
+    later = market.AS_OF.replace(month=2)
+    context = make_context("kmeans", settings=few)
+    context.lake.append(ASSET_METRICS, market.metric_rows(context.spark, newer, later))
+    run_kmeans(context)
+    table = context.lake.read_own(CLUSTERS).toArrow().to_pandas()
+    assert sorted(table["symbol"]) == list(newer["symbol"])
+    assert set(table["as_of"]) == {pd.Timestamp(later)}
+
+
+def test_too_few_symbols_are_refused(make_context: ContextFactory) -> None:
+    context = make_context("kmeans")
+    five = market.metrics().dropna().head(5)
+    context.lake.append(ASSET_METRICS, market.metric_rows(context.spark, five))
+    with pytest.raises(NotEnoughData, match=r"5 symbols .* lower ml\.kmeans\.clusters"):
+        run_kmeans(context)

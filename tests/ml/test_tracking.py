@@ -1,0 +1,132 @@
+import json
+from pathlib import Path
+
+import mlflow
+import pytest
+from mlflow.artifacts import download_artifacts
+from mlflow.models import Model
+
+from gold.contracts import ASSET_METRICS
+from lakehouse.contracts import TableContract
+from ml.contracts import CLUSTERS, FEATURE_IMPORTANCES, FEATURES, PCA_COMPONENTS
+from ml.features import FEATURE_NAMES
+from ml.tracking import tracked_run
+from silver.contracts import CANDLES
+from tests.conftest import ContextFactory
+from tests.ml.conftest import RUN_ID, Trained
+
+RUNS = {
+    "pca": (PCA_COMPONENTS, CANDLES),
+    "kmeans": (CLUSTERS, ASSET_METRICS),
+    "gbt": (FEATURE_IMPORTANCES, FEATURES),
+}
+PLOTS = {
+    "pca": {"scree.png", "loadings.csv"},
+    "kmeans": {"clusters.png", "silhouette.png", "clusters.csv"},
+    "gbt": {"importances.png"},
+}
+SIGNATURES = {
+    "pca": ({"returns": "sparkml vector"}, "sparkml vector"),
+    "kmeans": (
+        dict.fromkeys(("annual_return", "annual_volatility", "sharpe"), "double"),
+        "integer",
+    ),
+    "gbt": (dict.fromkeys(FEATURE_NAMES, "double"), "double"),
+}
+
+
+def parent_run(trained: Trained, task: str) -> mlflow.entities.Run:
+    return mlflow.get_run(trained.table(RUNS[task][0])["mlflow_run_id"][0])
+
+
+@pytest.mark.parametrize("task", RUNS)
+def test_a_run_names_what_it_read_with_the_delta_version(trained: Trained, task: str) -> None:
+    contract: TableContract = RUNS[task][1]
+    [found] = parent_run(trained, task).inputs.dataset_inputs
+    version = trained.version(contract)
+    source = json.loads(found.dataset.source)
+    assert found.dataset.name == f"{contract.full_name}@v{version}"
+    assert found.dataset.source_type == "delta_table"
+    assert source == {
+        "path": f"{trained.settings.warehouse}/{contract.layer}/{contract.name}",
+        "delta_table_version": version,
+    }
+    columns = json.loads(found.dataset.schema)["mlflow_colspec"]
+    assert [column["name"] for column in columns] == list(contract.column_names)
+
+
+@pytest.mark.parametrize("task", RUNS)
+def test_a_run_says_with_what_it_was_made(trained: Trained, task: str) -> None:
+    run = parent_run(trained, task)
+    assert run.info.status == "FINISHED"
+    assert mlflow.get_experiment(run.info.experiment_id).name == f"candlelake/{task}"
+    tags = {key: value for key, value in run.data.tags.items() if key.startswith("candlelake.")}
+    assert tags == {
+        "candlelake.run_id": RUN_ID,
+        "candlelake.job": "test",
+        "candlelake.task": task,
+        "candlelake.code_version": "test",
+        "candlelake.settings_digest": trained.settings.digest(),
+    }
+    assert run.data.params["ml.seed"] == "42"
+    assert run.data.params["ml.gbt.embargo_bars"] == "5"
+    assert run.data.params["archive.interval"] == "4h"
+
+
+@pytest.mark.parametrize("task", RUNS)
+def test_a_run_keeps_plots_and_a_model_with_its_signature(trained: Trained, task: str) -> None:
+    run = parent_run(trained, task)
+    folder = Path(download_artifacts(run_id=run.info.run_id))
+    assert {path.name for path in folder.iterdir()} == {*PLOTS[task], "model"}
+    assert all((folder / plot).stat().st_size > 100 for plot in PLOTS[task])
+    inputs, output = SIGNATURES[task]
+    signature = Model.load(str(folder / "model")).signature
+    found = {column["name"]: column["type"] for column in signature.inputs.to_dict()}
+    assert found == inputs
+    assert [column["type"] for column in signature.outputs.to_dict()] == [output]
+    requirements = (folder / "model" / "requirements.txt").read_text()
+    assert "pyspark==" in requirements
+    assert "numpy==" in requirements
+
+
+def test_a_store_keeps_its_artifacts_beside_it(trained: Trained) -> None:
+    store = Path(trained.settings.warehouse).parent
+    run = parent_run(trained, "pca")
+    assert run.info.artifact_uri.startswith((store / "mlartifacts").as_uri())
+    assert {path.name for path in store.iterdir()} == {"lake", "mlflow.db", "mlartifacts"}
+
+
+@pytest.mark.parametrize("task", RUNS)
+def test_a_model_is_registered_and_can_be_loaded(trained: Trained, task: str) -> None:
+    from pyspark.ml import PipelineModel
+
+    client = mlflow.MlflowClient()
+    [version] = client.search_model_versions(f"name = 'candlelake-{task}'")
+    assert version.run_id == parent_run(trained, task).info.run_id
+    folder = download_artifacts(f"models:/candlelake-{task}/1")
+    assert PipelineModel.load(f"{folder}/sparkml").stages
+
+
+def test_an_error_marks_the_run_as_failed(make_context: ContextFactory) -> None:
+    context = make_context("pca")
+    with pytest.raises(ValueError, match="broken"), tracked_run(context, "pca"):
+        raise ValueError("broken")
+    [run] = mlflow.MlflowClient().search_runs([_experiment("candlelake/pca")])
+    assert run.info.status == "FAILED"
+    assert mlflow.active_run() is None
+
+
+def test_version_zero_is_named_too(make_context: ContextFactory) -> None:
+    context = make_context("pca")
+    assert context.lake.read(CANDLES).isEmpty()
+    with tracked_run(context, "pca") as run:
+        run.log_inputs(CANDLES)
+    [found] = mlflow.get_run(run.mlflow_run_id).inputs.dataset_inputs
+    assert found.dataset.name == "silver.candles@v0"
+    assert json.loads(found.dataset.source)["delta_table_version"] == "0"
+
+
+def _experiment(name: str) -> str:
+    found = mlflow.get_experiment_by_name(name)
+    assert found is not None
+    return str(found.experiment_id)
