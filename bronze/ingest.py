@@ -23,6 +23,7 @@ from bronze.universe import Universe, historical_usdt_universe, named_universe
 from lakehouse.contracts import TableContract
 from lakehouse.errors import ArchiveError
 from lakehouse.settings import Settings
+from lakehouse.sql import equals, is_in
 from lakehouse.tasks import TaskContext, TaskOutcome
 
 log = logging.getLogger(__name__)
@@ -77,8 +78,6 @@ def _plan(settings: Settings) -> _Plan:
     archive = settings.archive
     if "://" in archive.url:
         raise ArchiveError(f"archive.url {archive.url} must be a folder that holds data/")
-    if archive.start > archive.end:
-        raise ArchiveError(f"archive.start {archive.start} is after archive.end {archive.end}")
     listings = [
         list_folder(Path(archive.url), archive.market, archive.interval, cadence)
         for cadence in ("monthly", "daily")
@@ -106,10 +105,7 @@ def _plan(settings: Settings) -> _Plan:
 
 
 def _ledger(context: TaskContext) -> dict[str, LedgerRow]:
-    scope = context.settings.scope
-    frame = context.lake.read_own(ARCHIVE_FILES).where(
-        f"market = '{scope['market']}' AND interval = '{scope['interval']}'"
-    )
+    frame = context.lake.read_own(ARCHIVE_FILES).where(equals(context.settings.scope))
     return {row["source_file"]: row for row in frame.toArrow().to_pylist()}
 
 
@@ -179,6 +175,11 @@ def _commit(
         for name, row in changed.items()
         if not row["rows"] or _lines(row) != _lines(ledger.get(name))
     ]
+    republished = [row for row in stale if (ledger.get(row["source_file"]) or {}).get("rows")]
+    if republished:
+        # Were this run killed before its last commit, the ledger would tell of the old lines.
+        nothing = context.lake.frame(ARCHIVE_FILES, [])
+        context.lake.replace(ARCHIVE_FILES, nothing, _files(republished))
     if stale:
         _replace_lines(context, root, stale)
     frame = context.spark.createDataFrame(pa.Table.from_pylist(list(changed.values()), _LEDGER))
@@ -204,20 +205,14 @@ def _lines(row: LedgerRow | None) -> tuple[object, ...] | None:
 
 def _where(context: TaskContext, contract: TableContract, rows: Iterable[LedgerRow]) -> str:
     """The lines of these files as a SQL condition, partition columns first."""
-    conditions = [f"{key} = '{value}'" for key, value in context.settings.scope.items()]
+    conditions = [equals(context.settings.scope)]
     if "month" in contract.column_names:
-        conditions.append(_in("month", {row["month"] for row in rows}))
+        conditions.append(is_in("month", {row["month"] for row in rows}))
     return " AND ".join([*conditions, _files(rows)])
 
 
 def _files(rows: Iterable[LedgerRow]) -> str:
-    return _in("source_file", {row["source_file"] for row in rows})
-
-
-def _in(column: str, values: Iterable[str]) -> str:
-    # Keys are file names of the archive; a quote in one must not end the text.
-    texts = ", ".join("'" + value.replace("'", "\\'") + "'" for value in sorted(values))
-    return f"{column} IN ({texts})"
+    return is_in("source_file", {row["source_file"] for row in rows})
 
 
 def _outcome(

@@ -13,6 +13,7 @@ from gold.contracts import ASSET_METRICS, CORRELATIONS, INDEX_DECISIONS, INDEX_W
 from gold.smart_index import determine
 from gold.statistics import last_close, static_scope, timestamp_sql
 from lakehouse.errors import NotEnoughData
+from lakehouse.sql import equals
 from lakehouse.tasks import TaskContext, TaskOutcome
 
 STATIC_INDEX = "smart_static"
@@ -62,13 +63,8 @@ def run_smart_index(context: TaskContext) -> TaskOutcome:
         "as_of": as_of,
         "run_id": context.run_id,
     }
-    where = " AND ".join(
-        [
-            f"index_name = '{STATIC_INDEX}'",
-            *(f"{key} = '{value}'" for key, value in context.settings.scope.items()),
-            f"as_of = {timestamp_sql(as_of)}",
-        ]
-    )
+    named = equals({"index_name": STATIC_INDEX, **context.settings.scope})
+    where = f"{named} AND as_of = {timestamp_sql(as_of)}"
     for contract, rows in ((INDEX_WEIGHTS, found.holdings), (INDEX_DECISIONS, found.decisions)):
         frame = context.lake.frame(contract, [{**stamp, **asdict(row)} for row in rows])
         context.lake.replace(contract, frame, where)

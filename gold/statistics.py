@@ -20,6 +20,7 @@ from gold.metrics import AssetMetrics, asset_metrics
 from gold.panel import PANEL_COLUMNS, returns_panel
 from lakehouse.errors import NotEnoughData
 from lakehouse.intervals import Interval, interval_minutes
+from lakehouse.sql import equals
 from lakehouse.tasks import TaskContext, TaskOutcome
 from silver.contracts import CANDLES, LISTINGS
 
@@ -102,7 +103,7 @@ def scoped_candles(context: TaskContext) -> DataFrame:
     scope = context.settings.scope
     return (
         context.lake.read(CANDLES)
-        .where((F.col("market") == scope["market"]) & (F.col("interval") == scope["interval"]))
+        .where(equals(scope))
         .withColumn("open_us", F.unix_micros("open_time"))
     )
 
@@ -116,7 +117,7 @@ def last_close(context: TaskContext) -> datetime:
     scope = context.settings.scope
     last = (
         context.lake.read(LISTINGS)
-        .where((F.col("market") == scope["market"]) & (F.col("interval") == scope["interval"]))
+        .where(equals(scope))
         .agg(F.unix_micros(F.max("last_open_time")))
         .collect()[0][0]
     )
@@ -139,7 +140,7 @@ def _utc(micros: int) -> datetime:
 
 def static_scope(context: TaskContext, as_of: datetime) -> str:
     """Rows of the static results at one date, as a SQL condition."""
-    scope = " AND ".join(f"{key} = '{value}'" for key, value in context.settings.scope.items())
+    scope = equals(context.settings.scope)
     return f"{scope} AND as_of = {timestamp_sql(as_of)} AND lookback_days IS NULL"
 
 

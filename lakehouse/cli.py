@@ -71,7 +71,7 @@ def _settings_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(version("candlelake"), prog_name="candlelake")
-@click.option("--debug", is_flag=True, help="Show the whole trace of an error, and Spark's log.")
+@click.option("--debug", is_flag=True, help="Show the whole trace of an error, and each commit.")
 def main(debug: bool) -> None:
     """From a crypto exchange's raw candles to research that can be trusted.
 

@@ -27,6 +27,10 @@ class TableError(CandlelakeError):
     """A table is missing or differs from its contract."""
 
 
+class WriteConflict(TableError):
+    """Another run changed the same rows meanwhile; the task must be planned again from them."""
+
+
 class EnvironmentProblem(CandlelakeError):
     """The machine lacks something: Java, a package, space or a permission."""
 

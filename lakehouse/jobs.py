@@ -19,6 +19,8 @@ import yaml
 from lakehouse.errors import JobError
 from lakehouse.tasks import Task
 
+ALL_SUCCESS = "ALL_SUCCESS"
+AT_LEAST_ONE_SUCCESS = "AT_LEAST_ONE_SUCCESS"
 ENTRY_POINT_GROUP = "candlelake.tasks"
 
 
@@ -30,13 +32,15 @@ class JobTask:
         key: Name within the job.
         entry_point: Name of the wheel's entry point.
         parameters: Command line of the task, with Databricks' `{{…}}` references.
-        depends_on: Keys of the tasks that must have succeeded before.
+        depends_on: Keys of the tasks that must have ended before.
+        run_if: `ALL_SUCCESS`, or `AT_LEAST_ONE_SUCCESS` of them is enough, as Databricks has it.
     """
 
     key: str
     entry_point: str
     parameters: tuple[str, ...]
     depends_on: tuple[str, ...]
+    run_if: str = ALL_SUCCESS
 
     def arguments(self, references: Mapping[str, str]) -> list[str]:
         """The command line with every `{{name}}` replaced.
@@ -122,6 +126,7 @@ def _task(body: Mapping[str, Any]) -> JobTask:
         entry_point=wheel["entry_point"],
         parameters=tuple(str(text) for text in wheel.get("parameters", ())),
         depends_on=tuple(each["task_key"] for each in body.get("depends_on", ())),
+        run_if=body.get("run_if", ALL_SUCCESS),
     )
 
 
@@ -130,6 +135,9 @@ def _in_order(job: str, tasks: Sequence[JobTask]) -> list[JobTask]:
     twice = sorted(key for key, n in Counter(task.key for task in tasks).items() if n > 1)
     if twice:
         raise JobError(f"job {job}: task_key {', '.join(twice)} stands twice")
+    for task in tasks:
+        if task.run_if not in (ALL_SUCCESS, AT_LEAST_ONE_SUCCESS):
+            raise JobError(f"job {job}: task {task.key}: run_if {task.run_if} is not known here")
     unknown = sorted({key for task in tasks for key in task.depends_on} - set(by_key))
     if unknown:
         raise JobError(f"job {job}: depends_on names unknown tasks {', '.join(unknown)}")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lakehouse.errors import JobError, in_one_line
-from lakehouse.jobs import Job, JobTask, load_task
+from lakehouse.jobs import AT_LEAST_ONE_SUCCESS, Job, JobTask, load_task
 from lakehouse.runs import TaskRun
 from lakehouse.session import spark_session
 from lakehouse.settings import Settings
@@ -136,7 +136,8 @@ def _as_options(overrides: Sequence[str]) -> list[str]:
 
 def _skipped(task: JobTask, results: Mapping[str, TaskResult]) -> TaskResult | None:
     failed = [key for key in task.depends_on if not results[key].ok]
-    if not failed:
+    one_is_enough = task.run_if == AT_LEAST_ONE_SUCCESS and len(failed) < len(task.depends_on)
+    if not failed or one_is_enough:
         return None
     log.warning("%s: skipped, because %s did not succeed", task.key, ", ".join(failed))
     return TaskResult(task.key, "skipped", 0.0, f"skipped: {', '.join(failed)} did not succeed")

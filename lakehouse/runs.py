@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 
 from lakehouse.contracts import Column, TableContract
 from lakehouse.settings import Settings
+from lakehouse.sql import equals
 from lakehouse.tables import Lake
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
-
-STATUSES = ("succeeded", "unchanged", "failed")
 
 TASK_RUNS = TableContract(
     layer="ops",
@@ -75,22 +74,13 @@ class TaskRun:
     market: str
     interval: str
 
-    @property
-    def seconds(self) -> float:
-        """How long the task took."""
-        return (self.ended_at - self.started_at).total_seconds()
-
 
 def record(spark: SparkSession, settings: Settings, run: TaskRun) -> None:
     """Write one row; a repeated attempt of the same task in the same run replaces the older row."""
     lake = Lake(spark, settings.warehouse, settings.catalog)
     frame = lake.frame(TASK_RUNS, [asdict(run)])
-    same = f"run_id = {_literal(run.run_id)} AND task = {_literal(run.task)}"
+    same = equals({"run_id": run.run_id, "task": run.task})
     if lake.read_own(TASK_RUNS).where(same).isEmpty():
         lake.append(TASK_RUNS, frame)
     else:
         lake.replace(TASK_RUNS, frame, where=same)
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -22,11 +22,21 @@ if TYPE_CHECKING:
 # 4.4.0 and not newer: the jar of 4.4.1 is not published for Spark 4.2 yet.
 DELTA_RELEASE = "4.4.0"
 DELTA_PACKAGE = f"io.delta:delta-spark_4.2_2.13:{DELTA_RELEASE}"
-# delta-spark, delta-storage and three of delta-kernel.
-_DELTA_JARS = 5
+_DELTA_BY_PACKAGE = {"spark.jars.packages": DELTA_PACKAGE}
+# What the package brings of Delta itself; the rest of it, Spark has already.
+_DELTA_JARS = (
+    "delta-spark_4.2_2.13",
+    "delta-storage",
+    "delta-kernel-api",
+    "delta-kernel-defaults",
+    "delta-kernel-unitycatalog",
+)
 
-# Needed wherever Delta tables are read and written; Databricks has them built in.
+# Of a session made here; Databricks has its own of these.
 _DELTA_CONF = {
+    # Other engines read INT64 timestamps; Spark's default is the deprecated INT96.
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    "spark.log.level": "ERROR",
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
 }
@@ -35,8 +45,6 @@ _DELTA_CONF = {
 _SEMANTIC_CONF = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.ansi.enabled": "true",
-    # Other engines read INT64 timestamps; Spark's default is the deprecated INT96.
-    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
 }
 
 # A small machine: few partitions, no web server, no progress bars between ours.
@@ -45,8 +53,9 @@ _LOCAL_CONF = {
     "spark.sql.shuffle.partitions": "2",
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
-    # Tables are external; this only keeps Spark from making a folder in the working directory.
     "spark.sql.catalogImplementation": "in-memory",
+    # Tables are external; this keeps Spark from making a folder in the working directory.
+    "spark.sql.warehouse.dir": str(Path(tempfile.gettempdir()) / "candlelake-spark-warehouse"),
     # Each written row would be compared with the whole condition once more, text by text: a minute
     # for the thousands of file names of one commit. Rows are made from those very names.
     "spark.databricks.delta.replaceWhere.constraintCheck.enabled": "false",
@@ -54,6 +63,8 @@ _LOCAL_CONF = {
     "spark.sql.maxConcurrentOutputFileWriters": "64",
 }
 
+
+_LOG = Path(tempfile.gettempdir()) / f"candlelake-spark-{os.getpid()}.log"
 
 # Where Spark keeps the jars of packages that it has resolved.
 _IVY_JARS = Path("~/.ivy2.5.2/jars")
@@ -95,6 +106,7 @@ def spark_session(settings: SparkSettings) -> Iterator["SparkSession"]:
     finally:
         _current.stop()
         _current = None
+        _LOG.unlink(missing_ok=True)
 
 
 def _start(settings: SparkSettings) -> "SparkSession":
@@ -107,10 +119,12 @@ def _start(settings: SparkSettings) -> "SparkSession":
         require_java()
         # Executors must run this interpreter, where the wheel is installed.
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-        local = {**_LOCAL_CONF, **_delta_jars()} if settings.master else {}
+        given = dict(_DELTA_CONF)
         if settings.master:
             builder = builder.master(settings.master)
-        for key, value in {**_DELTA_CONF, **local, **settings.conf}.items():
+            is_local = settings.master.startswith("local")
+            given |= {**_LOCAL_CONF, **_delta_jars()} if is_local else _DELTA_BY_PACKAGE
+        for key, value in {**given, **settings.conf}.items():
             builder = builder.config(key, value)
     logging.getLogger("py4j").setLevel(logging.ERROR)
     try:
@@ -122,8 +136,6 @@ def _start(settings: SparkSettings) -> "SparkSession":
             f"Spark did not start ({reason}): its log is {spark_log}, and `candlelake doctor` "
             "says what is missing"
         ) from error
-    if not settings.remote:
-        session.sparkContext.setLogLevel("ERROR")
     _apply_semantics(session)
     return session
 
@@ -133,9 +145,9 @@ def _delta_jars() -> dict[str, str]:
 
     Kept jars on the class path save the 5 s that a resolution takes at every start.
     """
-    kept = sorted(_IVY_JARS.expanduser().glob(f"io.delta_delta-*-{DELTA_RELEASE}.jar"))
-    if len(kept) < _DELTA_JARS:
-        return {"spark.jars.packages": DELTA_PACKAGE}
+    kept = [_IVY_JARS.expanduser() / f"io.delta_{name}-{DELTA_RELEASE}.jar" for name in _DELTA_JARS]
+    if not all(jar.exists() for jar in kept):
+        return _DELTA_BY_PACKAGE
     return {"spark.driver.extraClassPath": os.pathsep.join(map(str, kept))}
 
 
@@ -146,7 +158,7 @@ def _spark_log() -> Iterator[Path]:
     It tells of every package it resolves and of each failed attempt of a task; what matters of
     that is raised as an error.
     """
-    path = Path(tempfile.gettempdir()) / f"candlelake-spark-{os.getpid()}.log"
+    path = _LOG
     terminal = os.dup(2)
     with path.open("ab") as file:
         os.dup2(file.fileno(), 2)

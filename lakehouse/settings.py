@@ -12,12 +12,21 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
 from lakehouse.errors import SettingsError
 from lakehouse.intervals import Interval
 
 BASE_FILE = "base.yaml"
+
+_SPARK_CONF = ["spark", "conf"]
 
 Market = Literal["spot", "um"]
 Severity = Literal["reject", "warn"]
@@ -52,12 +61,24 @@ class ArchiveSettings(_Section):
     end: Month
     require_checksum: bool = True
 
+    @model_validator(mode="after")
+    def _months_in_order(self) -> "ArchiveSettings":
+        if self.start > self.end:
+            raise ValueError(f"start {self.start} is after end {self.end}")
+        return self
+
 
 class UniverseSettings(_Section):
     """Which symbols: those listed in `symbols`, or every USDT pair that the archive names."""
 
     mode: Literal["symbols", "historical-usdt"]
     symbols: Annotated[tuple[str, ...], _FromList] = ()
+
+    @model_validator(mode="after")
+    def _symbols_fit_mode(self) -> "UniverseSettings":
+        if bool(self.symbols) != (self.mode == "symbols"):
+            raise ValueError("symbols must be listed with mode=symbols, and only with it")
+        return self
 
 
 class SilverSettings(_Section):
@@ -256,7 +277,11 @@ def _override(text: str) -> dict[str, Any]:
         tree: Any = _parse(value)
     except (yaml.YAMLError, ValueError) as error:
         raise SettingsError(f"--set {key}: {value!r} is not a YAML value") from error
-    for part in reversed(key.strip().split(".")):
+    path = key.strip().split(".")
+    if path[:2] == _SPARK_CONF and len(path) > len(_SPARK_CONF):
+        # Spark's own keys have dots, and their values are texts.
+        path, tree = [*_SPARK_CONF, ".".join(path[len(_SPARK_CONF) :])], value
+    for part in reversed(path):
         tree = {part: tree}
     return dict(tree)
 

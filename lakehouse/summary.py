@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -48,17 +49,22 @@ def _figure_table(result: JobResult) -> Table:
 
 
 def _next_steps(result: JobResult, settings: Settings, conf: Path) -> list[str]:
+    """Commands to go on with, as they can be typed where this run was started."""
+    program = Path(sys.argv[0])
     warehouse = shlex.quote(f"warehouse={settings.warehouse}")
-    options = escape(f"--conf {shlex.quote(str(conf))} --set {warehouse}")
-    store = escape(shlex.quote(settings.mlflow.tracking_uri))
-    query = "SELECT count(*) AS candles FROM silver.candles VERSION AS OF 0"
-    steps = [
-        "[bold]Look next[/]",
-        f"  report        {escape(str(Path(settings.report.folder) / 'report.html'))}",
-        f"  MLflow UI     mlflow ui --backend-store-uri {store}",
-        f"  time travel   candlelake sql {options} {shlex.quote(query)}",
-        f"  tables        candlelake tables {options}",
+    options = f"--conf {shlex.quote(str(conf))} --set {warehouse}"
+    mlflow = program.with_name("mlflow")
+    query = "SELECT status, count(*) FROM bronze.archive_files VERSION AS OF 1 GROUP BY status"
+    page = Path(settings.report.folder) / "report.html"
+    store = shlex.quote(settings.mlflow.tracking_uri)
+    steps = [f"  report        {page}"] if page.exists() else []
+    steps += [
+        f"  MLflow UI     {mlflow} ui --backend-store-uri {store}",
+        f"  time travel   {program} sql {options} {shlex.quote(query)}",
+        f"  tables        {program} tables {options}",
     ]
+    lines = ["[bold]Look next[/]", *map(escape, steps)]
     if not result.ok:
-        steps.insert(0, "[bold red]Not every task succeeded[/]: the first failure is named below.")
-    return steps
+        failed = "[bold red]Not every task succeeded[/]: the first failure is named below."
+        lines.insert(0, failed)
+    return lines

@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
-
 from lakehouse.contracts import LAYERS, TableContract
-from lakehouse.errors import TableError
+from lakehouse.errors import TableError, WriteConflict
+from lakehouse.sql import literal
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row, SparkSession
@@ -35,9 +34,8 @@ _PROPERTIES = {
     "delta.dataSkippingNumIndexedCols": "32",
 }
 
-# Errors of Delta's optimistic concurrency: the same write, planned again, may succeed.
+# Errors of Delta's optimistic concurrency.
 _CONFLICTS = ("DELTA_CONCURRENT", "DELTA_METADATA_CHANGED", "DELTA_PROTOCOL_CHANGED")
-_MAX_ATTEMPTS = 6
 
 # Commits that may lie between ours and the look at the history that finds it.
 _HISTORY_DEPTH = 50
@@ -100,12 +98,15 @@ class Lake:
     def replace(self, contract: TableContract, frame: DataFrame, where: str) -> int:
         """Put `frame` in the place of the rows that match `where`, in one commit.
 
-        Every row of `frame` must match `where` too. A conflict with another writer is tried again.
+        Every row of `frame` must match `where` too.
 
         Args:
             contract: The table.
             frame: Its new rows, with the contract's columns.
             where: SQL condition on the table's columns; partition columns first make it cheap.
+
+        Raises:
+            WriteConflict: Another writer changed rows that match, after this task read them.
         """
         return self._write(contract, frame, where)
 
@@ -129,14 +130,14 @@ class Lake:
             writer = writer.mode("append")
         else:
             writer = writer.mode("overwrite").option("replaceWhere", where)
-        for attempt in Retrying(
-            retry=retry_if_exception(_is_conflict),
-            stop=stop_after_attempt(_MAX_ATTEMPTS),
-            wait=wait_random_exponential(max=10),
-            reraise=True,
-        ):
-            with attempt:
-                writer.saveAsTable(self.name(contract))
+        try:
+            writer.saveAsTable(self.name(contract))
+        except Exception as error:
+            if _is_conflict(error):
+                raise WriteConflict(
+                    f"{contract.full_name}: another run changed the same rows: run again"
+                ) from error
+            raise
         version = self._version_of(contract, token)
         self.written_versions[contract.full_name] = version
         seconds = time.monotonic() - started
@@ -202,7 +203,7 @@ def register_tables(spark: SparkSession, warehouse: str, catalog: str | None) ->
     for folder in _table_folders(warehouse):
         name = f"{folder.parent.name}.{folder.name}"
         spark.sql(f"CREATE SCHEMA IF NOT EXISTS {folder.parent.name}")
-        spark.sql(f"CREATE TABLE IF NOT EXISTS {name} USING delta LOCATION '{_quoted(folder)}'")
+        spark.sql(f"CREATE TABLE IF NOT EXISTS {name} USING delta LOCATION {literal(folder)}")
         names.append(name)
     return names
 
@@ -233,23 +234,19 @@ def _column_types(schema: StructType) -> dict[str, str]:
 def _create_statement(contract: TableContract, name: str) -> str:
     columns = ", ".join(
         f"`{column.name}` {column.type}{'' if column.nullable else ' NOT NULL'} "
-        f"COMMENT '{_quoted(column.comment)}'"
+        f"COMMENT {literal(column.comment)}"
         for column in contract.columns
     )
     checks = {f"delta.constraints.{check}": sql for check, sql in contract.checks.items()}
     properties = ", ".join(
-        f"'{key}' = '{_quoted(value)}'" for key, value in {**_PROPERTIES, **checks}.items()
+        f"{literal(key)} = {literal(value)}" for key, value in {**_PROPERTIES, **checks}.items()
     )
     partitions = ", ".join(contract.partitioned_by)
     return (
         f"CREATE TABLE IF NOT EXISTS {name} ({columns}) USING delta"
         + (f" PARTITIONED BY ({partitions})" if partitions else "")
-        + f" COMMENT '{_quoted(contract.comment)}' TBLPROPERTIES ({properties})"
+        + f" COMMENT {literal(contract.comment)} TBLPROPERTIES ({properties})"
     )
-
-
-def _quoted(text: object) -> str:
-    return str(text).replace("\\", "\\\\").replace("'", "\\'")
 
 
 def _is_conflict(error: BaseException) -> bool:

@@ -17,9 +17,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from tenacity import (
+    Retrying,
+    retry_if_exception_type,
+    stop_after_attempt,
+    wait_random_exponential,
+)
 
 from lakehouse.code_version import code_version
-from lakehouse.errors import in_one_line
+from lakehouse.errors import WriteConflict, in_one_line
 from lakehouse.runs import TaskRun, record
 from lakehouse.session import spark_session
 from lakehouse.settings import Settings, load_settings
@@ -29,6 +35,9 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 log = logging.getLogger(__name__)
+
+# Runs at once that may write the same rows before one of them gives up.
+_MAX_ATTEMPTS = 6
 
 
 @dataclass(frozen=True)
@@ -145,19 +154,21 @@ class Task:
         Raises:
             CandlelakeError: As the body raises it; the failure is recorded first.
         """
-        context = TaskContext(
-            spark=spark,
-            settings=settings,
-            lake=Lake(spark, settings.warehouse, settings.catalog),
-            run_id=run_id,
-            job=job,
-            task=self.name,
-            now=datetime.now(UTC),
-            code_version=code_version(),
-            settings_digest=settings.digest(),
+        attempts = Retrying(
+            retry=retry_if_exception_type(WriteConflict),
+            stop=stop_after_attempt(_MAX_ATTEMPTS),
+            wait=wait_random_exponential(max=10),
+            reraise=True,
         )
+        started = datetime.now(UTC)
+        context = self._context(spark, settings, run_id, job, started)
         try:
-            outcome = self.body(context)
+            for attempt in attempts:
+                with attempt:
+                    if attempt.retry_state.attempt_number > 1:
+                        # What was read before the conflict must be read again.
+                        context = self._context(spark, settings, run_id, job, started)
+                    outcome = self.body(context)
         except Exception as error:
             failed = _task_run(context, "failed", TaskOutcome(in_one_line(error)))
             # What stopped the task must not be hidden by what then stops its record.
@@ -169,6 +180,21 @@ class Task:
         run = _task_run(context, "unchanged" if outcome.unchanged else "succeeded", outcome)
         record(spark, settings, run)
         return run
+
+    def _context(
+        self, spark: SparkSession, settings: Settings, run_id: str, job: str, now: datetime
+    ) -> TaskContext:
+        return TaskContext(
+            spark=spark,
+            settings=settings,
+            lake=Lake(spark, settings.warehouse, settings.catalog),
+            run_id=run_id,
+            job=job,
+            task=self.name,
+            now=now,
+            code_version=code_version(self.body.__module__.partition(".")[0]),
+            settings_digest=settings.digest(),
+        )
 
 
 def task(name: str, summary: str) -> Callable[[Callable[[TaskContext], TaskOutcome]], Task]:

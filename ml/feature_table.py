@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 
 from gold.statistics import scoped_candles
 from lakehouse.errors import NotEnoughData
+from lakehouse.sql import equals
 from lakehouse.tasks import TaskContext, TaskOutcome
 from ml.contracts import FEATURES
 from ml.features import FEATURE_NAMES, TARGET, gbt_features
@@ -37,7 +38,7 @@ def run_gbt_features(context: TaskContext) -> TaskOutcome:
             "run_id": F.lit(context.run_id),
         }
     ).drop("open_us")
-    where = " AND ".join(f"{column} = '{value}'" for column, value in scope.items())
+    where = equals(scope)
     context.lake.replace(FEATURES, rows, where)
     written = in_scope(context.lake.read_own(FEATURES), context)
     total, usable = written.count(), complete(written).count()

@@ -21,6 +21,7 @@ from pyspark.sql import functions as F
 
 from lakehouse.errors import NotEnoughData
 from lakehouse.intervals import interval_micros
+from lakehouse.sql import equals
 from lakehouse.tasks import TaskContext, TaskOutcome
 from ml import plots
 from ml.contracts import FEATURE_IMPORTANCES, FEATURES, PREDICTIONS
@@ -177,7 +178,7 @@ def _union(frames: list[DataFrame]) -> DataFrame:
 
 
 def _mine(context: TaskContext) -> str:
-    return f"run_id = '{context.run_id}'"
+    return equals({"run_id": context.run_id})
 
 
 def _write_predictions(context: TaskContext, run: TrackedRun, forecasts: list[DataFrame]) -> None:

@@ -21,6 +21,7 @@ from pyspark.sql import functions as F
 from gold.contracts import ASSET_METRICS
 from gold.returns import FloatArray, IntArray
 from lakehouse.errors import NotEnoughData
+from lakehouse.sql import equals
 from lakehouse.tasks import TaskContext, TaskOutcome
 from ml import plots
 from ml.clusters import cluster_statistics, leaders, renumbering
@@ -71,7 +72,7 @@ def run_kmeans(context: TaskContext) -> TaskOutcome:
         run.log_model(model, "candlelake-kmeans", dict.fromkeys(MEASURES, DOUBLE), INTEGER)
         rows = _rows(context, run.mlflow_run_id, metrics, cluster)
         context.lake.replace(
-            CLUSTERS, context.lake.frame(CLUSTERS, rows), f"run_id = '{context.run_id}'"
+            CLUSTERS, context.lake.frame(CLUSTERS, rows), equals({"run_id": context.run_id})
         )
     return TaskOutcome(
         f"{metrics.num_rows:,} symbols in {settings.clusters} clusters, "

@@ -19,6 +19,7 @@ from gold.panel import PANEL_COLUMNS, returns_panel
 from gold.returns import FloatArray
 from gold.statistics import scoped_candles
 from lakehouse.errors import NotEnoughData
+from lakehouse.sql import equals
 from lakehouse.tasks import TaskContext, TaskOutcome
 from ml import plots
 from ml.contracts import PCA_COMPONENTS
@@ -67,7 +68,7 @@ def run_pca(context: TaskContext) -> TaskOutcome:
         context.lake.replace(
             PCA_COMPONENTS,
             context.lake.frame(PCA_COMPONENTS, rows),
-            f"run_id = '{context.run_id}'",
+            equals({"run_id": context.run_id}),
         )
     return TaskOutcome(
         f"{components} components of {len(symbols):,} symbols explain {cumulative[-1]:.1%}",

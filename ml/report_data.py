@@ -21,6 +21,7 @@ from lakehouse.contracts import TableContract
 from lakehouse.errors import TableError
 from lakehouse.runs import TASK_RUNS
 from lakehouse.settings import Settings
+from lakehouse.sql import equals
 from lakehouse.tables import Lake
 from ml.contracts import CLUSTERS, FEATURE_IMPORTANCES, PCA_COMPONENTS
 from silver.contracts import LISTINGS, REJECTED_CANDLES
@@ -95,7 +96,7 @@ def load_report_data(lake: Lake, settings: Settings) -> ReportData:
     Raises:
         TableError: The warehouse has no metrics of that market and interval.
     """
-    scope = " AND ".join(f"`{column}` = '{value}'" for column, value in settings.scope.items())
+    scope = equals(settings.scope)
     at = f"{scope} AND as_of = timestamp_micros({_newest_as_of(lake, settings, scope)})"
     of_all = f"{at} AND lookback_days IS NULL"
     of_index = f"{at} AND index_name = '{STATIC_INDEX}'"
@@ -173,7 +174,7 @@ def _newest_run(
     wrote = _to_pandas(lake.read(contract).where(scope).select("run_id").distinct())["run_id"]
     done = runs[(runs["task"] == task) & (runs["status"] != "failed") & runs["run_id"].isin(wrote)]
     newest = "" if done.empty else done.sort_values("started_at")["run_id"].iloc[-1]
-    return _rows(lake, contract, f"{scope} AND run_id = '{newest}'")
+    return _rows(lake, contract, f"{scope} AND {equals({'run_id': newest})}")
 
 
 def _to_pandas(frame: DataFrame) -> pd.DataFrame:

@@ -8,17 +8,23 @@ changed.
 from __future__ import annotations
 
 import json
+import logging
 from typing import TYPE_CHECKING
 
 from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 
 from bronze.contracts import ARCHIVE_FILES
+from lakehouse.errors import in_one_line
 from lakehouse.runs import TASK_RUNS
+from lakehouse.sql import equals
 from lakehouse.tasks import TaskContext
+from silver.contracts import TABLES
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
+
+log = logging.getLogger(__name__)
 
 # Runs that are looked through for the last successful one.
 _ATTEMPTS = 20
@@ -29,11 +35,11 @@ def pending(context: TaskContext) -> dict[str, str] | None:
 
     Returns:
         Symbol -> first month whose files changed (empty: nothing to do). None means everything:
-        there was no such run, it ran with other settings of this layer or other code, or its
-        version of the ledger can no longer be read.
+        there was no such run, it ran with other settings of this layer or other code, the
+        tables have changed since, or its version of the ledger can no longer be read.
     """
     last = _last_success(context)
-    if last is None:
+    if last is None or not _untouched(context):
         return None
     ledger = in_scope(context.lake.read(ARCHIVE_FILES), context)
     if last == context.lake.read_versions[ARCHIVE_FILES.full_name]:
@@ -41,8 +47,9 @@ def pending(context: TaskContext) -> dict[str, str] | None:
     try:
         before = in_scope(context.lake.read_own(ARCHIVE_FILES, last), context)
         return _changed_months(ledger, before)
-    except PySparkException:
-        return None  # the files of the old version have been vacuumed
+    except PySparkException as error:  # such as files of the old version that were vacuumed
+        log.warning("everything is built again: ledger version %d: %s", last, in_one_line(error))
+        return None
 
 
 def in_scope(frame: DataFrame, context: TaskContext) -> DataFrame:
@@ -52,7 +59,7 @@ def in_scope(frame: DataFrame, context: TaskContext) -> DataFrame:
 
 def condition(context: TaskContext) -> str:
     """The run's market and interval as a SQL condition."""
-    return " AND ".join(f"{key} = '{value}'" for key, value in context.settings.scope.items())
+    return equals(context.settings.scope)
 
 
 def _changed_months(now: DataFrame, before: DataFrame) -> dict[str, str]:
@@ -66,6 +73,21 @@ def _changed_months(now: DataFrame, before: DataFrame) -> dict[str, str]:
         .agg(F.min("month").alias("month"))
     )
     return {row["symbol"]: row["month"] for row in changed.collect()}
+
+
+def _untouched(context: TaskContext) -> bool:
+    """Whether the layer's tables stand as successful runs left them.
+
+    A run that was killed leaves no row in ops.task_runs, but it may have written.
+    """
+    recorded = dict.fromkeys((table.full_name for table in TABLES), 0)
+    runs = context.lake.read_own(TASK_RUNS).where(
+        (F.col("task") == context.task) & (F.col("status") != "failed")
+    )
+    for row in runs.select("written_versions").toArrow()["written_versions"].to_pylist():
+        for name, version in row:
+            recorded[name] = max(recorded.get(name, 0), version)
+    return all(context.lake.version(table) == recorded[table.full_name] for table in TABLES)
 
 
 def _last_success(context: TaskContext) -> int | None:

@@ -6,7 +6,6 @@ rebuild: a symbol is carried on from its last candle before the first month that
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from pyspark.sql import functions as F
 from bronze.contracts import ARCHIVE_FILES, KLINES
 from lakehouse.errors import ConservationError, NotEnoughData
 from lakehouse.intervals import interval_micros
+from lakehouse.sql import is_in
 from lakehouse.tasks import TaskContext, TaskOutcome
 from silver.alignment import align
 from silver.changes import condition, in_scope, pending
@@ -102,7 +102,7 @@ def _part(context: TaskContext, tagged: DataFrame, changed: dict[str, str]) -> _
         row["symbol"]: row["us"]
         for row in listed.select("symbol", F.unix_micros("last_open_time").alias("us")).collect()
     }
-    new = tagged.where(_symbols_from(changed, min(changed.values())))
+    new = tagged.where(f"month >= '{min(changed.values())}' AND {is_in('symbol', changed)}")
     unchanged = [us for symbol, us in last_bars.items() if symbol not in changed]
     market_last = max([*unchanged, _last_bar(new) or 0])
     old_last = max(last_bars.values(), default=0)
@@ -117,7 +117,7 @@ def _part(context: TaskContext, tagged: DataFrame, changed: dict[str, str]) -> _
             if us >= old_last - fillable:
                 months[symbol] = min(months.get(symbol, _month(us)), _month(us))
     start = min(months.values())
-    symbols = "" if set(months) >= set(last_bars) else f" AND {_symbol_in(months)}"
+    symbols = "" if set(months) >= set(last_bars) else f" AND {is_in('symbol', months)}"
     scope = condition(context)
     return _Part(
         where=f"{scope} AND month >= '{start}'{symbols}",
@@ -129,16 +129,6 @@ def _part(context: TaskContext, tagged: DataFrame, changed: dict[str, str]) -> _
 def _last_bar(tagged: DataFrame) -> int | None:
     row = tagged.where(F.size("rules") == 0).agg(F.max("open_us")).collect()[0]
     return None if row[0] is None else int(row[0])
-
-
-def _symbols_from(symbols: Iterable[str], month: str) -> str:
-    return f"month >= '{month}' AND {_symbol_in(symbols)}"
-
-
-def _symbol_in(symbols: Iterable[str]) -> str:
-    # Symbols are the archive's folder names; a quote in one must not end the text.
-    texts = ", ".join("'" + symbol.replace("'", "\\'") + "'" for symbol in sorted(symbols))
-    return f"symbol IN ({texts})"
 
 
 def _month(micros: int) -> str:
@@ -165,28 +155,35 @@ def _quarantine(context: TaskContext, ledger: DataFrame, tagged: DataFrame, part
     Raises:
         ConservationError: A published row is in neither or in both of candles and quarantine.
     """
-    files = ledger.where(part.where).select("source_file", "symbol", "rows")
+    files = ledger.where(part.where).select("source_file")
+    klines = in_scope(context.lake.read(KLINES), context).where(part.where)
+    published = (
+        klines.join(files, "source_file", "left_semi")
+        .groupBy("source_file", "symbol")
+        .agg(F.count("*").alias("published"))
+    )
     kept = _in_files(context.lake.read_own(CANDLES).where(part.where).where("NOT is_filled"))
-    lacking = files.join(kept, "source_file", "left").where("rows > coalesce(found, 0)")
-    symbols = [row[0] for row in lacking.select("symbol").distinct().collect()]
-    if not symbols and context.lake.read_own(REJECTED_CANDLES).where(part.where).isEmpty():
+    lacking = _differing(published, kept).select("symbol").distinct().collect()
+    if not lacking and context.lake.read_own(REJECTED_CANDLES).where(part.where).isEmpty():
         return
     # Only symbols that lost a row on the way are looked at again.
-    again = tagged.where(part.where).where(_symbol_in(symbols) if symbols else "false")
+    again = tagged.where(part.where).where(is_in("symbol", {row[0] or "" for row in lacking}))
     context.lake.replace(REJECTED_CANDLES, rejected(resolve_duplicates(again)), where=part.where)
     refused = _in_files(context.lake.read_own(REJECTED_CANDLES).where(part.where))
     found = kept.unionAll(refused).groupBy("source_file").agg(F.sum("found").alias("found"))
-    wrong = (
-        files.join(found, "source_file", "full")
-        .where(~F.col("rows").eqNullSafe(F.col("found")))
-        .limit(3)
-        .collect()
-    )
+    wrong = _differing(published, found).limit(3).collect()
     if wrong:
         detail = "; ".join(
-            f"{row['source_file']}: {row['rows']} published, {row['found']} found" for row in wrong
+            f"{row['source_file']}: {row['published'] or 0} published, {row['found'] or 0} found"
+            for row in wrong
         )
         raise ConservationError(f"silver does not account for every bronze row: {detail}")
+
+
+def _differing(published: DataFrame, found: DataFrame) -> DataFrame:
+    """Files of which another number of rows was found than was published."""
+    both = published.join(found, "source_file", "full")
+    return both.where(~F.col("published").eqNullSafe(F.col("found")))
 
 
 def _in_files(rows: DataFrame) -> DataFrame:
@@ -204,7 +201,7 @@ def _write_history(context: TaskContext) -> pa.Table:
     rows = listed.toArrow()
     holed = symbols_with_gaps(rows, interval)
     if holed or not context.lake.read_own(GAPS).where(scope).isEmpty():
-        inside = candles.where(_symbol_in(holed) if holed else "false")
+        inside = candles.where(is_in("symbol", holed))
         found = gaps(inside, listed, interval, silver.max_fill_bars, silver.outage_share)
         context.lake.replace(GAPS, found, scope)
     return rows

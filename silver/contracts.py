@@ -108,3 +108,5 @@ LISTINGS = TableContract(
     partitioned_by=("market", "interval"),
     checks={"known_status": "status IN ('trading', 'ended')"},
 )
+
+TABLES = (CANDLES, REJECTED_CANDLES, GAPS, LISTINGS)

@@ -45,10 +45,11 @@ class Golden:
         logs = pl.col("close").log().diff().over("symbol", order_by="open_time").alias("r")
         self.returns = self.candles.with_columns(logs).drop_nulls("r")
 
-    def matrix(self) -> FloatArray:
-        """Bars at which any symbol has a return x symbols; a missing return is 0."""
-        wide = self.returns.pivot(on="symbol", index="open_time", values="r").sort("open_time")
-        return wide.select(self.symbols).fill_null(0.0).to_numpy()
+    def rho(self) -> FloatArray:
+        """Correlations over the bars at which any symbol has a return; a missing return is 0."""
+        wide = self.returns.pivot(on="symbol", index="open_time", values="r")
+        matrix = wide.select(self.symbols).fill_null(0.0).to_numpy()
+        return np.asarray(np.corrcoef(matrix, rowvar=False))
 
 
 def published_candles() -> pl.DataFrame:
@@ -78,9 +79,8 @@ def column(found: list[dict[str, Any]], name: str) -> FloatArray:
 def test_every_published_candle_is_in_silver(golden: Golden) -> None:
     # The samples have no hole, so the grid is the published bars.
     found = golden.lake.read_own(CANDLES).where("NOT is_filled").toArrow()
-    assert isinstance(frame := pl.from_arrow(found), pl.DataFrame)
     naive = pl.col("open_time").dt.replace_time_zone(None).dt.cast_time_unit("ms")
-    silver = frame.sort("symbol", "open_time").with_columns(naive)
+    silver = pl.DataFrame(found).sort("symbol", "open_time").with_columns(naive)
     assert silver.select(golden.candles.columns).equals(golden.candles)
     assert golden.lake.read_own(CANDLES).where("is_filled").isEmpty()
     listed = rows(golden.lake, LISTINGS)
@@ -128,15 +128,14 @@ def test_all_correlations(golden: Golden) -> None:
     found = rows(golden.lake, CORRELATIONS)
     pairs = list(combinations(golden.symbols, 2))
     assert [(row["symbol_a"], row["symbol_b"]) for row in found] == pairs
-    rho = np.corrcoef(golden.matrix(), rowvar=False)
-    expected = rho[np.triu_indices(len(golden.symbols), k=1)]
+    expected = golden.rho()[np.triu_indices(len(golden.symbols), k=1)]
     np.testing.assert_allclose(column(found, "rho"), expected, rtol=1e-9, atol=1e-13)
 
 
 def test_tournament_and_weights(golden: Golden) -> None:
     metrics = {row["symbol"]: row for row in rows(golden.lake, ASSET_METRICS)}
     sharpe = {s: row["sharpe"] for s, row in metrics.items() if row["sharpe"] is not None}
-    rho = np.corrcoef(golden.matrix(), rowvar=False)
+    rho = golden.rho()
     dropped: dict[str, str] = {}
     for (i, first), (j, second) in combinations(enumerate(golden.symbols), 2):
         known = first in sharpe and second in sharpe

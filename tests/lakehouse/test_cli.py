@@ -104,9 +104,7 @@ def test_the_settings_file_may_come_from_the_environment(monkeypatch: pytest.Mon
     assert "conf/from-the-environment.yaml" in refused(call("tables"))
 
 
-@pytest.mark.parametrize(
-    "override", ["archive.url=/nowhere", "archive.interval=12h", "archive.start=2031-01"]
-)
+@pytest.mark.parametrize("override", ["archive.url=/nowhere", "archive.interval=12h"])
 def test_an_archive_without_the_candles_is_named(override: str) -> None:
     said = refused(call("run", "medallion", "--set", override))
     assert override.partition("=")[2] in said
@@ -249,8 +247,8 @@ def test_a_good_run_ends_with_a_summary_and_zero(jobs_file: Path) -> None:
         (line,) = (line for line in lines if f" {key} " in line and "succeeded" in line)
         assert f"read {KEY} [1/2] :100:" in line  # whole, and taken for nothing else
     assert any("per [symbol]" in line and "12:100:30" in line for line in lines)
-    assert "report/report.html" in result.stdout
-    assert "candlelake tables --conf conf/sample.yaml --set 'warehouse=my [bold]lake'" in lines[-1]
+    typed = "tables --conf conf/sample.yaml --set 'warehouse=my [bold]lake'"
+    assert lines[-1].endswith(f" {typed}")  # the next command, as it can be typed
     assert "Not every task" not in result.stdout
 
 

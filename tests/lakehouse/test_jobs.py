@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 
 from lakehouse import jobs
 from lakehouse.errors import JobError
-from lakehouse.jobs import ENTRY_POINT_GROUP, Job, JobTask, find_job, load_jobs, load_task
+from lakehouse.jobs import (
+    ALL_SUCCESS,
+    AT_LEAST_ONE_SUCCESS,
+    ENTRY_POINT_GROUP,
+    Job,
+    JobTask,
+    find_job,
+    load_jobs,
+    load_task,
+)
 from lakehouse.tasks import Task
 
 JOBS = Path(__file__).parents[2] / "jobs.yaml"
@@ -154,6 +163,15 @@ def test_each_task_comes_after_those_it_depends_on(
     assert sorted(keys) == sorted(body["task_key"] for body in bodies)
     for position, task in enumerate(job.tasks):
         assert set(task.depends_on) <= set(keys[:position])
+
+
+def test_one_success_may_be_enough(tmp_path: Path) -> None:
+    bodies = [body_of("a"), body_of("b", "a")]
+    assert {task.run_if for task in load_jobs(write(tmp_path, *bodies))["j"].tasks} == {ALL_SUCCESS}
+    bodies[1]["run_if"] = "AT_LEAST_ONE_SUCCESS"
+    assert load_jobs(write(tmp_path, *bodies))["j"].tasks[1].run_if == AT_LEAST_ONE_SUCCESS
+    bodies[1]["run_if"] = "ALL_DONE"
+    assert refused(write(tmp_path, *bodies)) == "job j: task b: run_if ALL_DONE is not known here"
 
 
 def test_an_unknown_dependency_is_named(tmp_path: Path) -> None:

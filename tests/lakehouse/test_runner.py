@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lakehouse import runner, tasks
 from lakehouse.errors import EnvironmentProblem, JobError, NotEnoughData
-from lakehouse.jobs import Job, JobTask
+from lakehouse.jobs import ALL_SUCCESS, AT_LEAST_ONE_SUCCESS, Job, JobTask
 from lakehouse.runner import JobResult, run_job
 from lakehouse.runs import TaskRun
 from lakehouse.settings import load_settings
@@ -27,8 +27,10 @@ PARAMETERS = (
 Body = Callable[[TaskContext], TaskOutcome]
 
 
-def job_task(key: str, *after: str, parameters: tuple[str, ...] = PARAMETERS) -> JobTask:
-    return JobTask(key, key, parameters, after)
+def job_task(
+    key: str, *after: str, parameters: tuple[str, ...] = PARAMETERS, run_if: str = ALL_SUCCESS
+) -> JobTask:
+    return JobTask(key, key, parameters, after, run_if)
 
 
 def done(_: TaskContext) -> TaskOutcome:
@@ -147,6 +149,24 @@ def test_a_task_runs_exactly_when_all_before_it_succeeded(
     assert result.ok == (not failing)
     ran = [run.task for run in recorded[before:]]
     assert sorted(ran) == sorted(key for key, status in expected.items() if status != "skipped")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "status"),
+    [(done, fail, "succeeded"), (fail, done, "succeeded"), (fail, fail, "skipped")],
+)
+def test_one_success_is_enough_where_the_job_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+    recorded: list[TaskRun],
+    first: Body,
+    second: Body,
+    status: str,
+) -> None:
+    last = job_task("c", "a", "b", run_if=AT_LEAST_ONE_SUCCESS)
+    bodies = {"a": first, "b": second, "c": done}
+    result = run(monkeypatch, bodies, job_task("a"), job_task("b"), last)
+    assert statuses(result)["c"] == status
+    assert not result.ok  # the failure is seen all the same
 
 
 def test_an_error_that_nobody_explained_begins_with_its_type(

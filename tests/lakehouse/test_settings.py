@@ -103,8 +103,15 @@ def test_base_can_be_the_environment() -> None:
 
 def test_spark_conf_is_merged_key_by_key(environment: Path) -> None:
     environment.write_text("spark: {conf: {spark.ui.port: '4041'}}")
-    conf = load_settings(environment, ["spark.conf={spark.driver.memory: 8g}"]).spark.conf
-    assert conf == {"spark.driver.memory": "8g", "spark.ui.port": "4041"}
+    before = load_settings(environment).spark.conf
+    assert before["spark.ui.port"] == "4041"
+    # Spark's keys have dots, and its values are texts whatever they look like.
+    for override in (
+        "spark.conf={spark.sql.shuffle.partitions: '8'}",
+        "spark.conf.spark.sql.shuffle.partitions=8",
+    ):
+        after = load_settings(environment, [override]).spark.conf
+        assert after == {**before, "spark.sql.shuffle.partitions": "8"}
 
 
 # Per type of leaf, values that are valid under every constraint of that type.
@@ -120,8 +127,8 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "archive.start": st.sampled_from(["2024-11", "2025-01"]),
     "archive.end": st.sampled_from(["2025-01", "2099-12"]),
     "archive.require_checksum": st.booleans(),
-    "universe.mode": st.sampled_from(["symbols", "historical-usdt"]),
-    "universe.symbols": st.lists(st.sampled_from(["BTCUSDT", "1000PEPEUSDT", "1INCHUSDT"])),
+    "universe.mode": st.just("historical-usdt"),  # these two must fit each other: see below
+    "universe.symbols": st.just([]),
     "silver.outage_share": SHARE,
     "silver.quote_volume_tolerance": SHARE,
     "quality.max_rejected_share": SHARE,
@@ -168,6 +175,23 @@ def test_any_override_of_a_known_key_wins_over_both_files(
     assert overridden[key] == given_last
     base = by_key(load_settings(folder / "base.yaml"))
     assert {**overridden, key: base[key]} == base  # and nothing else has changed
+
+
+def test_a_list_of_symbols_comes_with_its_mode() -> None:
+    listed = "universe={mode: symbols, symbols: [BTCUSDT, 1INCHUSDT]}"
+    assert load_settings(SAMPLE, [listed]).universe.symbols == ("BTCUSDT", "1INCHUSDT")
+    both = ["universe.mode=symbols", "universe.symbols=[BTCUSDT]"]
+    assert load_settings(SAMPLE, both).universe.symbols == ("BTCUSDT",)
+    for override in both:
+        assert refused(SAMPLE, override).startswith("--set: universe: ")
+
+
+def test_the_months_are_in_order() -> None:
+    one = load_settings(SAMPLE, ["archive.start=2025-12"])
+    assert one.archive.start == one.archive.end
+    said = refused(SAMPLE, "archive.start=2026-01")
+    assert said.startswith("--set: archive: ")
+    assert "start 2026-01 is after end 2025-12" in said
 
 
 UNKNOWN_OR_ILL_TYPED = [
@@ -338,7 +362,7 @@ def test_the_digest_does_not_depend_on_the_order_or_the_layer(environment: Path)
     [
         *("warehouse=x", "catalog=x", "archive.url=x", "archive.market=spot"),
         *("archive.interval=1m", "archive.start=2024-11", "archive.end=2025-11"),
-        *("archive.require_checksum=false", "universe.mode=symbols", "universe.symbols=[A]"),
+        *("archive.require_checksum=false", "universe={mode: symbols, symbols: [A]}"),
         *("silver.max_fill_bars=7", "silver.outage_share=0.51", "silver.severity={x: warn}"),
         *("silver.quote_volume_tolerance=0.1", "quality.max_failed_files=1"),
         *("quality.max_rejected_share=0.1", "index.correlation_threshold=0.8"),

@@ -12,7 +12,7 @@ import pytest
 from deltalake import DeltaTable
 
 from lakehouse.contracts import Column, TableContract
-from lakehouse.errors import TableError
+from lakehouse.errors import TableError, WriteConflict
 from lakehouse.tables import Lake, register_tables, require_tables
 
 if TYPE_CHECKING:
@@ -181,23 +181,27 @@ def test_an_empty_frame_is_no_error(lake: Lake) -> None:
 def test_writers_at_the_same_time_lose_nothing(spark: SparkSession, settings: Settings) -> None:
     together = Barrier(3, timeout=60)
 
-    def write(number: int) -> int:
+    def write(number: int) -> int | None:
         lake = Lake(spark, settings.warehouse)
         frame = lake.frame(BARS, [row(number)])
         same = lake.frame(BARS, [row(7, "2025-07")])
         together.wait()
         appended = lake.append(BARS, frame)  # the first of them creates the table
         together.wait()
-        replaced = lake.replace(BARS, same, where="month = '2025-07'")
-        assert lake.written_versions == {"gold.bars": replaced} != {"gold.bars": appended}
+        try:
+            replaced = lake.replace(BARS, same, where="month = '2025-07'")
+        except WriteConflict:
+            replaced = None  # the task would be planned again
+        assert lake.written_versions == {"gold.bars": replaced or appended}
         return replaced
 
     with ThreadPoolExecutor(3) as pool:
-        versions = list(pool.map(write, range(3)))
+        versions = [version for version in pool.map(write, range(3)) if version is not None]
     lake = Lake(spark, settings.warehouse)
     assert rows_in(lake) == [row(0), row(1), row(2), row(7, "2025-07")]
-    assert sorted(versions) == [4, 5, 6]  # each was told its own commit
-    assert lake.version(BARS) == 6
+    # Each that was not refused was told its own commit.
+    assert sorted(versions) == list(range(4, 4 + len(versions)))
+    assert lake.version(BARS) == 3 + len(versions) >= 4
 
 
 def test_every_warehouse_has_its_own_tables_behind_the_sql_names(

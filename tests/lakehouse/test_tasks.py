@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -9,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import pytest
+from tenacity import wait_none
 
 from lakehouse import tasks
 from lakehouse.code_version import code_version
 from lakehouse.contracts import Column, TableContract
-from lakehouse.errors import NotEnoughData, SettingsError
+from lakehouse.errors import NotEnoughData, SettingsError, WriteConflict
 from lakehouse.jobs import ENTRY_POINT_GROUP
-from lakehouse.runs import TASK_RUNS
+from lakehouse.runs import TASK_RUNS, TaskRun
 from lakehouse.tables import Lake
 from lakehouse.tasks import Task, TaskContext, TaskOutcome, new_run_id, task
 
@@ -68,9 +70,8 @@ def test_every_run_of_a_task_leaves_one_row(spark: SparkSession, settings: Setti
     assert dict(row["written_versions"]) == {"gold.numbers": 1}
     assert started <= row["started_at"] <= row["ended_at"] <= datetime.now(UTC)
     assert (row["settings_digest"], row["settings"]) == (settings.digest(), settings.as_json())
-    assert row["code_version"] == code_version()
+    assert row["code_version"] == code_version(__name__.partition(".")[0])
     assert (row["market"], row["interval"]) == ("um", "4h")
-    assert run.seconds == (row["ended_at"] - row["started_at"]).total_seconds()
 
     # A failure says why, and what it had written by then.
     row = first[quoted, "failing"]
@@ -110,6 +111,33 @@ def test_what_stopped_a_task_is_raised_even_if_it_cannot_be_recorded(
     # A success that cannot be recorded is none.
     with pytest.raises(OSError, match="no space"):
         Task("t", "T.", rest).run(nothing, settings, "run-1", "")
+
+
+@pytest.mark.parametrize(("conflicts", "status"), [(2, "succeeded"), (99, "failed")])
+def test_a_task_that_another_run_got_ahead_of_is_planned_again(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, conflicts: int, status: str
+) -> None:
+    seen: list[TaskContext] = []
+    runs: list[TaskRun] = []
+
+    def write(context: TaskContext) -> TaskOutcome:
+        seen.append(context)
+        context.lake.read_versions["silver.candles"] = len(seen)
+        if len(seen) <= conflicts:
+            raise WriteConflict("another run changed the same rows")
+        return TaskOutcome("written")
+
+    monkeypatch.setattr(tasks, "record", lambda spark, settings, run: runs.append(run))
+    monkeypatch.setattr(tasks, "wait_random_exponential", lambda **_: wait_none())
+    nothing: Any = None  # no session is asked for anything
+    with nullcontext() if status == "succeeded" else pytest.raises(WriteConflict):
+        Task("t", "T.", write).run(nothing, settings, "run-1", "")
+    (run,) = runs
+    assert run.status == status
+    # What was read before a conflict is not what the result comes from.
+    assert run.read_versions == {"silver.candles": len(seen)}
+    assert len({id(context.lake) for context in seen}) == len(seen) > 2
+    assert {(context.run_id, context.now) for context in seen} == {("run-1", run.started_at)}
 
 
 def test_the_decorator_makes_a_task() -> None:

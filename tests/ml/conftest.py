@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import mlflow
 import pandas as pd
 import pytest
 
@@ -63,8 +64,15 @@ def small(base_settings: Settings) -> Settings:
     )
 
 
+@pytest.fixture
+def trained(trained_once: Trained) -> Trained:
+    """The warehouse and the store; tests that open a store of their own leave MLflow at theirs."""
+    mlflow.set_tracking_uri(trained_once.settings.mlflow.tracking_uri)
+    return trained_once
+
+
 @pytest.fixture(scope="session")
-def trained(
+def trained_once(
     spark: SparkSession, small: Settings, tmp_path_factory: pytest.TempPathFactory
 ) -> Trained:
     base = tmp_path_factory.mktemp("trained")
@@ -85,3 +93,9 @@ def trained(
             outcomes = {name: future.result() for name, future in running.items()}
         outcomes["gbt"] = do(spark, settings, gbt, RUN_ID)
     return Trained(spark, settings, outcomes)
+
+
+@pytest.fixture
+def in_store(settings: Settings, trained_once: Trained) -> Settings:
+    """A warehouse of the test's own, and the store that is there already."""
+    return settings.model_copy(update={"mlflow": trained_once.settings.mlflow})

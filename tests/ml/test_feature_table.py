@@ -1,8 +1,10 @@
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
 import pytest
 
 from lakehouse.errors import NotEnoughData
+from lakehouse.tables import Lake
 from ml.contracts import FEATURES
 from ml.feature_table import run_gbt_features
 from ml.features import FEATURE_NAMES, TARGET
@@ -27,13 +29,11 @@ def test_the_table_holds_what_pandas_computes(trained: Trained) -> None:
     )
 
 
-def test_what_is_unknown_is_null(trained: Trained) -> None:
-    lake_rows = trained.spark.createDataFrame([(1,)], "one int")  # the session lives
-    assert lake_rows.count() == 1
-    table = trained.table(FEATURES)
-    nulls = table[VALUES].isna().sum()
+def test_what_is_unknown_is_null_and_not_nan(trained: Trained) -> None:
+    table = Lake(trained.spark, trained.settings.warehouse).read_own(FEATURES).toArrow()
     expected = market.features(market.closes())[VALUES].isna().sum()
-    pd.testing.assert_series_equal(nulls, expected)
+    assert {name: table[name].null_count for name in VALUES} == expected.to_dict()
+    assert not any(pc.any(pc.is_nan(table[name])).as_py() for name in VALUES)
 
 
 def test_a_repeated_run_replaces_its_scope_and_no_other(make_context: ContextFactory) -> None:

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import mlflow
 import numpy as np
 import pandas as pd
@@ -24,10 +26,7 @@ def blocks() -> list[tuple[pd.Timestamp, pd.Timestamp, pd.Timestamp]]:
     times = usable()["open_time"]
     bars = (times.max() - times.min()) // market.BAR + 1
     cuts = [times.min() + market.BAR * (bars * third // 3) for third in (1, 2, 3)]
-    return [
-        (start - market.BAR * (1 + 5), start, end)
-        for start, end in zip(cuts[:-1], cuts[1:], strict=True)
-    ]
+    return [(start - market.BAR * (1 + 5), start, end) for start, end in pairwise(cuts)]
 
 
 def children(trained: Trained, parent: str) -> pd.DataFrame:
@@ -61,7 +60,7 @@ def test_a_fold_knows_nothing_from_its_purge_on(
     past = trained.spark.createDataFrame(rows[rows["open_time"] < train_end])
     model = fit_gbt(context, past)
     block = rows[(rows["open_time"] >= start) & (rows["open_time"] < end)]
-    again = model.transform(trained.spark.createDataFrame(block)).toPandas()
+    again = model.transform(trained.spark.createDataFrame(block)).toArrow().to_pandas()
     table = trained.table(PREDICTIONS).query("split == 'fold_1'")
     both = table.merge(again, on=["symbol", "open_time"])
     assert len(both) == len(table)

@@ -9,6 +9,7 @@ from sklearn.preprocessing import StandardScaler
 
 from gold.contracts import ASSET_METRICS
 from lakehouse.errors import NotEnoughData
+from lakehouse.settings import Settings
 from ml.contracts import CLUSTERS
 from ml.kmeans import MEASURES, run_kmeans
 from tests.conftest import ContextFactory
@@ -72,21 +73,21 @@ def test_the_kept_model_gives_the_numbers_of_the_table(trained: Trained) -> None
     folder = download_artifacts(run_id=table["mlflow_run_id"][0], artifact_path="model")
     model = PipelineModel.load(f"{folder}/sparkml")
     rows = trained.spark.createDataFrame(table[["symbol", *MEASURES]])
-    predicted = model.transform(rows).select("symbol", "prediction").toPandas()
+    predicted = model.transform(rows).select("symbol", "prediction").toArrow().to_pandas()
     merged = table.merge(predicted, on="symbol")
     assert len(merged) == len(table)
     assert (merged["cluster"] == merged["prediction"]).all()
 
 
 def test_a_repeated_run_replaces_its_rows_with_the_newest_metrics(
-    make_context: ContextFactory, settings
+    make_context: ContextFactory, in_store: Settings
 ) -> None:
     measured = market.metrics()
-    few = settings.model_copy(
+    few = in_store.model_copy(
         update={
-            "ml": settings.ml.model_copy(
+            "ml": in_store.ml.model_copy(
                 update={
-                    "kmeans": settings.ml.kmeans.model_copy(update={"clusters": 2, "sweep": ()})
+                    "kmeans": in_store.ml.kmeans.model_copy(update={"clusters": 2, "sweep": ()})
                 }
             )
         }

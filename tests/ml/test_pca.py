@@ -5,6 +5,7 @@ from mlflow.artifacts import download_artifacts
 from sklearn.decomposition import PCA
 
 from lakehouse.errors import NotEnoughData
+from lakehouse.settings import Settings
 from ml.contracts import PCA_COMPONENTS
 from ml.pca import run_pca
 from silver.contracts import CANDLES
@@ -49,9 +50,11 @@ def test_too_few_symbols_are_refused(make_context: ContextFactory) -> None:
         run_pca(context)
 
 
-def test_prices_that_never_move_are_refused(make_context: ContextFactory, settings) -> None:
+def test_prices_that_never_move_are_refused(
+    make_context: ContextFactory, in_store: Settings
+) -> None:
     one = changed_settings(
-        settings, ml={"pca": settings.ml.pca.model_copy(update={"components": 1})}
+        in_store, ml={"pca": in_store.ml.pca.model_copy(update={"components": 1})}
     )
     context = make_context("pca", settings=one)
     flat = market.closes().query("symbol == 'AUSDT'").head(20).assign(close=5.0)

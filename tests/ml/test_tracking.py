@@ -8,6 +8,7 @@ from mlflow.models import Model
 
 from gold.contracts import ASSET_METRICS
 from lakehouse.contracts import TableContract
+from lakehouse.settings import Settings
 from ml.contracts import CLUSTERS, FEATURE_IMPORTANCES, FEATURES, PCA_COMPONENTS
 from ml.features import FEATURE_NAMES
 from ml.tracking import tracked_run
@@ -26,7 +27,7 @@ PLOTS = {
     "gbt": {"importances.png"},
 }
 SIGNATURES = {
-    "pca": ({"returns": "sparkml vector"}, "sparkml vector"),
+    "pca": ({"returns": "sparkml_vector"}, "sparkml_vector"),
     "kmeans": (
         dict.fromkeys(("annual_return", "annual_volatility", "sharpe"), "double"),
         "integer",
@@ -101,32 +102,25 @@ def test_a_model_is_registered_and_can_be_loaded(trained: Trained, task: str) ->
     from pyspark.ml import PipelineModel
 
     client = mlflow.MlflowClient()
-    [version] = client.search_model_versions(f"name = 'candlelake-{task}'")
+    version = client.get_model_version(f"candlelake-{task}", "1")
     assert version.run_id == parent_run(trained, task).info.run_id
     folder = download_artifacts(f"models:/candlelake-{task}/1")
     assert PipelineModel.load(f"{folder}/sparkml").stages
 
 
-def test_an_error_marks_the_run_as_failed(make_context: ContextFactory) -> None:
-    context = make_context("pca")
-    with pytest.raises(ValueError, match="broken"), tracked_run(context, "pca"):
+def test_an_error_marks_the_run_as_failed(make_context: ContextFactory, in_store: Settings) -> None:
+    context = make_context("pca", settings=in_store)
+    with pytest.raises(ValueError, match="broken"), tracked_run(context, "pca") as run:
         raise ValueError("broken")
-    [run] = mlflow.MlflowClient().search_runs([_experiment("candlelake/pca")])
-    assert run.info.status == "FAILED"
+    assert mlflow.get_run(run.mlflow_run_id).info.status == "FAILED"
     assert mlflow.active_run() is None
 
 
-def test_version_zero_is_named_too(make_context: ContextFactory) -> None:
-    context = make_context("pca")
+def test_version_zero_is_named_too(make_context: ContextFactory, in_store: Settings) -> None:
+    context = make_context("pca", settings=in_store)
     assert context.lake.read(CANDLES).isEmpty()
     with tracked_run(context, "pca") as run:
         run.log_inputs(CANDLES)
     [found] = mlflow.get_run(run.mlflow_run_id).inputs.dataset_inputs
     assert found.dataset.name == "silver.candles@v0"
     assert json.loads(found.dataset.source)["delta_table_version"] == "0"
-
-
-def _experiment(name: str) -> str:
-    found = mlflow.get_experiment_by_name(name)
-    assert found is not None
-    return str(found.experiment_id)

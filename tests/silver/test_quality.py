@@ -16,6 +16,8 @@ from tests.pipelines import changed_settings, do, interpreted
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+Row = dict[str, Any]
+
 FAILED = [
     ("AUSDT-4h-2025-01.zip", "corrupt_zip"),
     ("BUSDT-4h-2025-01.zip", "checksum_mismatch"),
@@ -27,15 +29,16 @@ FAILED = [
 ]
 
 
-def ledger_row(name: str, status: str, rows: int, rejected: int, market: str) -> dict[str, Any]:
+def file_row(name: str, status: str, rows: int = 0, rejected: int = 0, **told: str) -> Row:
+    symbol, _, period = name.removesuffix(".zip").split("-", maxsplit=2)
     return {
-        "source_file": f"data/{market}/{name}",
-        "market": market,
+        "source_file": name,
+        "market": "um",
         "interval": "4h",
-        "symbol": name.partition("-")[0],
-        "month": "2025-01",
-        "period": "2025-01",
-        "cadence": "monthly",
+        "symbol": symbol,
+        "month": period[:7],
+        "period": period,
+        "cadence": "monthly" if len(period) == 7 else "daily",
         "size_bytes": None,
         "sha256": None,
         "published_sha256": None,
@@ -47,31 +50,42 @@ def ledger_row(name: str, status: str, rows: int, rejected: int, market: str) ->
         "time_unit": None,
         "run_id": "run",
         "ingested_at": datetime(2026, 1, 1, tzinfo=UTC),
+        **told,
     }
 
 
-def refused_candle(line: int, market: str) -> dict[str, Any]:
-    key = {"source_file": f"data/{market}/Z", "market": market, "interval": "4h", "symbol": "Z"}
+def refused_row(name: str, line: int, *rules: str) -> Row:
+    key = {"source_file": name, "market": "um", "interval": "4h", "symbol": name.partition("-")[0]}
     values = dict.fromkeys(KLINES.column_names)
-    return {**values, **key, "line": line, "month": "2025-01", "rules": ["high_low"]}
+    return {**values, **key, "line": line, "month": name[-11:-4], "rules": list(rules)}
 
 
 @pytest.fixture(scope="module")
 def refused(
     spark: "SparkSession", base_settings: Settings, tmp_path_factory: pytest.TempPathFactory
 ) -> Settings:
-    """Perpetuals: 7 files failed; 5 + 3 of 1,000 rows were refused. Spot: 1 file, no row."""
+    """Of the files that the settings ask for 7 failed; 5 + 3 of their 1,000 rows were refused."""
     warehouse = str(tmp_path_factory.mktemp("quality") / "lake")
     lake = Lake(spark, warehouse)
     ledger = [
-        *(ledger_row(name, status, 0, 0, "um") for name, status in FAILED),
-        ledger_row("YUSDT-4h-2025-01.zip", "ingested", 895, 2, "um"),
-        ledger_row("ZUSDT-4h-2025-01.zip", "ingested", 100, 3, "um"),
-        ledger_row("SUSDT-4h-2025-01.zip", "missing_checksum", 0, 0, "spot"),
+        *(file_row(name, status) for name, status in FAILED),
+        file_row("YUSDT-4h-2025-01.zip", "ingested", 895, 2),
+        file_row("ZUSDT-4h-2025-01.zip", "ingested", 100, 3),
+        # Not asked for: a month before the first, a day whose month came, another market.
+        file_row("ZUSDT-4h-2024-09.zip", "ingested", 100, 50),
+        file_row("YUSDT-4h-2024-09.zip", "corrupt_zip"),
+        file_row("ZUSDT-4h-2025-01-03.zip", "corrupt_zip"),
+        file_row("SUSDT-4h-2025-01.zip", "missing_checksum", market="spot"),
     ]
     lake.append(ARCHIVE_FILES, lake.frame(ARCHIVE_FILES, ledger))
-    rejected = [refused_candle(line, "um") for line in (1, 2, 3)]
-    lake.append(REJECTED_CANDLES, lake.frame(REJECTED_CANDLES, rejected))
+    rows = [
+        refused_row("ZUSDT-4h-2025-01.zip", 1, "high_low"),
+        refused_row("ZUSDT-4h-2025-01.zip", 2, "high_low", "close_time"),
+        refused_row("YUSDT-4h-2025-01.zip", 3, "close_time"),
+        refused_row("YUSDT-4h-2025-01.zip", 4, "duplicate"),  # its bar is a candle
+        refused_row("ZUSDT-4h-2024-09.zip", 5, "high_low"),
+    ]
+    lake.append(REJECTED_CANDLES, lake.frame(REJECTED_CANDLES, rows))
     return base_settings.model_copy(update={"warehouse": warehouse})
 
 
@@ -113,11 +127,13 @@ def test_both_are_told_at_once(spark: "SparkSession", refused: Settings) -> None
         gate(spark, refused, files=0, share=0.0)
 
 
-def test_another_market_is_judged_by_its_own_files(
+def test_only_files_that_the_settings_ask_for_are_judged(
     spark: "SparkSession", refused: Settings
 ) -> None:
     spot = changed_settings(refused, archive={"market": "spot"})
-    with pytest.raises(QualityError, match=r"1 files failed.*: SUSDT.*\(missing_checksum\); see"):
+    with pytest.raises(QualityError, match=r"^1 files failed.*: SUSDT.*\(missing_checksum\); see"):
         gate(spark, spot, files=0, share=0.0)
+    one = changed_settings(refused, universe={"mode": "symbols", "symbols": ("YUSDT",)})
+    assert gate(spark, one, 0, 0.01) == "passed: 0 failed files, 3 rejected rows (0.334%)"
     hourly = changed_settings(refused, archive={"interval": "1h"})
     assert gate(spark, hourly, 0, 0.0) == "passed: 0 failed files, 0 rejected rows (0.000%)"
