@@ -110,6 +110,7 @@ def spark_session(settings: SparkSettings) -> Iterator["SparkSession"]:
 
 
 def _start(settings: SparkSettings) -> "SparkSession":
+    from pyspark.logger import PySparkLogger
     from pyspark.sql import SparkSession
 
     builder = SparkSession.builder.appName("candlelake")
@@ -127,6 +128,9 @@ def _start(settings: SparkSettings) -> "SparkSession":
         for key, value in {**given, **settings.conf}.items():
             builder = builder.config(key, value)
     logging.getLogger("py4j").setLevel(logging.ERROR)
+    # Each error is raised; PySpark would log it as JSON beside that.
+    for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
+        PySparkLogger.getLogger(name).disabled = True
     try:
         with _spark_log() as spark_log:
             session = builder.getOrCreate()

@@ -125,7 +125,9 @@ class Lake:
         self._create(contract)
         started = time.monotonic()
         token = uuid.uuid4().hex
-        writer = _conform(contract, frame).write.format("delta").option("userMetadata", token)
+        types = _column_types(self._spark.table(self.name(contract)).schema)
+        conforming = _conform(contract, frame, types)
+        writer = conforming.write.format("delta").option("userMetadata", token)
         if where is None:
             writer = writer.mode("append")
         else:
@@ -145,10 +147,10 @@ class Lake:
         return version
 
     def _version_of(self, contract: TableContract, token: str) -> int:
-        for row in self._history(contract, _HISTORY_DEPTH):
-            if row["userMetadata"] == token:
-                return int(row["version"])
-        raise TableError(f"{contract.full_name}: a commit is not in the newest history: run again")
+        history = self._history(contract, _HISTORY_DEPTH)
+        # Delta commits no append without rows: the newest version is then as good as its own.
+        own = (row for row in history if row["userMetadata"] == token)
+        return int(next(own, history[0])["version"])
 
     def _history(self, contract: TableContract, depth: int) -> list[Row]:
         return self._spark.sql(f"DESCRIBE HISTORY {self.name(contract)} LIMIT {depth}").collect()
@@ -160,7 +162,12 @@ class Lake:
             return
         if self._catalog:
             self._spark.sql(f"CREATE SCHEMA IF NOT EXISTS {self._catalog}.{contract.layer}")
-        self._spark.sql(_create_statement(contract, name))
+        try:
+            self._spark.sql(_create_statement(contract, name))
+        except Exception as error:
+            # Of two tasks that create a table at once, one is told so, and finds it there.
+            if not _is_conflict(error):
+                raise
         found = _column_types(self._spark.table(name).schema)
         empty = self._spark.createDataFrame([], _schema(contract))
         if found != _column_types(empty.schema):
@@ -203,7 +210,11 @@ def register_tables(spark: SparkSession, warehouse: str, catalog: str | None) ->
     for folder in _table_folders(warehouse):
         name = f"{folder.parent.name}.{folder.name}"
         spark.sql(f"CREATE SCHEMA IF NOT EXISTS {folder.parent.name}")
-        spark.sql(f"CREATE TABLE IF NOT EXISTS {name} USING delta LOCATION {literal(folder)}")
+        if spark.catalog.tableExists(name):  # it may stand for another warehouse
+            if spark.catalog.getTable(name).tableType == "MANAGED":
+                raise TableError(f"{name} is a table of this session's own: use another session")
+            spark.sql(f"DROP TABLE {name}")  # of an external table, only the name goes
+        spark.sql(f"CREATE TABLE {name} USING delta LOCATION {literal(folder)}")
         names.append(name)
     return names
 
@@ -214,12 +225,20 @@ def _table_folders(warehouse: str) -> list[Path]:
     return sorted(log.parent for log in logs)
 
 
-def _conform(contract: TableContract, frame: DataFrame) -> DataFrame:
+def _conform(contract: TableContract, frame: DataFrame, types: Mapping[str, str]) -> DataFrame:
     """The contract's columns in its order; drift is an error, never merged in silence."""
     if set(frame.columns) != set(contract.column_names):
         missing = sorted(set(contract.column_names) - set(frame.columns))
         unknown = sorted(set(frame.columns) - set(contract.column_names))
         raise TableError(f"{contract.full_name}: missing columns {missing}, unknown {unknown}")
+    # Delta would cast, and make 1 of 1.7.
+    other = [
+        f"{name} is {given} and not {types[name]}"
+        for name, given in _column_types(frame.schema).items()
+        if given != types[name]
+    ]
+    if other:
+        raise TableError(f"{contract.full_name}: column {', '.join(other)}")
     return frame.select(*contract.column_names)
 
 

@@ -38,8 +38,7 @@ def run_gbt_features(context: TaskContext) -> TaskOutcome:
             "run_id": F.lit(context.run_id),
         }
     ).drop("open_us")
-    where = equals(scope)
-    context.lake.replace(FEATURES, rows, where)
+    context.lake.replace(FEATURES, rows, equals(scope))
     written = in_scope(context.lake.read_own(FEATURES), context)
     total, usable = written.count(), complete(written).count()
     if not usable:
@@ -53,10 +52,7 @@ def run_gbt_features(context: TaskContext) -> TaskOutcome:
 
 def in_scope(features: DataFrame, context: TaskContext) -> DataFrame:
     """Rows of the run's market and interval."""
-    scope = context.settings.scope
-    return features.where(
-        (F.col("market") == scope["market"]) & (F.col("interval") == scope["interval"])
-    )
+    return features.where(equals(context.settings.scope))
 
 
 def complete(features: DataFrame) -> DataFrame:

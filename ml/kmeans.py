@@ -83,11 +83,10 @@ def run_kmeans(context: TaskContext) -> TaskOutcome:
 
 def _newest_metrics(context: TaskContext) -> pa.Table:
     """Symbols with a Sharpe ratio over all history, as of the newest date, in symbol order."""
-    scope = context.settings.scope
-    static = context.lake.read(ASSET_METRICS).where(
-        (F.col("market") == scope["market"])
-        & (F.col("interval") == scope["interval"])
-        & F.col("lookback_days").isNull()
+    static = (
+        context.lake.read(ASSET_METRICS)
+        .where(equals(context.settings.scope))
+        .where("lookback_days IS NULL")
     )
     newest = static.agg(F.max("as_of").alias("as_of"))
     metrics = (
