@@ -1,15 +1,16 @@
 """The task `gbt`: ml.features -> ml.predictions, ml.feature_importances and an MLflow run.
 
 Gradient-boosted trees predict the next bar's log return. What they are worth is measured by
-walking forward; beside it stand a random split, which is optimistic, and the fit to all rows,
-whose model is kept.
+walking forward; beside it stands a random split, which is optimistic. The model that is kept is
+fitted to all rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
 from functools import reduce
+from math import nan
 from operator import add
 from typing import TYPE_CHECKING, cast
 
@@ -28,6 +29,7 @@ from ml.contracts import FEATURE_IMPORTANCES, FEATURES, PREDICTIONS
 from ml.feature_table import complete, in_scope
 from ml.features import FEATURE_NAMES, LABEL_BARS, TARGET
 from ml.forecasts import score_forecasts
+from ml.splits import RANDOM_SPLIT, WALK_FORWARD, Split, random_split, walk_forward
 from ml.tracking import DOUBLE, TrackedRun, tracked_run
 from ml.validation import Fold, ForecastScore, walk_forward_splits
 
@@ -35,31 +37,10 @@ if TYPE_CHECKING:
     from pyspark.ml import PipelineModel
     from pyspark.ml.regression import GBTRegressionModel
 
-RANDOM_SPLIT = "random_split"
-IN_SAMPLE = "in_sample"
-
+_FORECAST = ("symbol", "open_time", TARGET, "prediction", "split")
 _REPORTED = ("rmse", "zero_rmse", "oos_r2", "rank_ic")
-_FITTED_TENTHS = 8  # of a random split's rows
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One fit and the rows that it is judged by.
-
-    Attributes:
-        split: Its name, `fold_1`.
-        evaluation: `walk_forward`, `random_split` (optimistic: it is fitted to bars that surround
-            those it predicts) or `in_sample`.
-        train: Rows to fit.
-        test: Rows to predict.
-        params: What sets it apart.
-    """
-
-    split: str
-    evaluation: str
-    train: DataFrame
-    test: DataFrame
-    params: Mapping[str, object] = field(default_factory=dict)
+# A fit is a hundred small jobs, between which the driver works alone.
+_FITS_AT_ONCE = 2
 
 
 def run_gbt(context: TaskContext) -> TaskOutcome:
@@ -68,72 +49,31 @@ def run_gbt(context: TaskContext) -> TaskOutcome:
     Raises:
         NotEnoughData: Too few bars for the folds.
     """
-    rows = complete(in_scope(context.lake.read(FEATURES), context)).select(
-        "symbol", "open_time", *FEATURE_NAMES, TARGET
-    )
-    folds = _folds(context, rows)
-    candidates = [
-        *walk_forward(rows, folds),
-        random_split(rows, context.settings.ml.seed),
-        Candidate(IN_SAMPLE, IN_SAMPLE, rows, rows),
-    ]
-    with tracked_run(context, "gbt") as run:
+    features = complete(in_scope(context.lake.read(FEATURES), context))
+    rows = features.select("symbol", "open_time", *FEATURE_NAMES, TARGET)
+    splits = walk_forward(rows, _folds(context, rows))
+    splits.append(random_split(rows, context.settings.ml.seed))
+    with tracked_run(context, "gbt", WALK_FORWARD) as run:
         run.log_inputs(FEATURES)
-        children: dict[str, TrackedRun] = {}
-        forecasts: dict[str, DataFrame] = {}
-        for candidate in candidates:
-            tags = {"candlelake.evaluation": candidate.evaluation}
-            if candidate.evaluation == RANDOM_SPLIT:
-                tags["candlelake.optimistic"] = "true"
-            with run.child(candidate.split, candidate.params, tags) as child:
-                model = fit_gbt(context, candidate.train)
-            children[candidate.split] = child
-            forecasts[candidate.split] = _forecast(model, candidate)
-        _write_predictions(
-            context, run, [forecasts.pop(f"fold_{n}") for n, _ in enumerate(folds, 1)]
-        )
-        scores = score_forecasts(_union([_written_predictions(context), *forecasts.values()]))
-        for split, child in children.items():
-            child.log_metrics(scores[split].metrics())
-        walked = reduce(add, (scores[f"fold_{n}"] for n, _ in enumerate(folds, 1)))
-        run.log_metrics(_all_metrics(walked, scores))
-        _keep(context, run, model)  # of the last candidate: the one fitted to all rows
+        with ThreadPoolExecutor(_FITS_AT_ONCE) as pool:
+            kept = pool.submit(fit_gbt, context, rows)
+            # The largest first, so that no thread is left with a long fit at the end.
+            judged = list(pool.map(lambda split: _judge(context, run, split), reversed(splits)))
+        children = {name: child for name, child, _ in judged}
+        scores = _score(context, run, {name: forecast for name, _, forecast in judged})
+        for name, score in scores.items():
+            children[name].log_metrics(score.metrics())
+        metrics = _metrics(scores)
+        run.log_metrics(metrics)
+        _keep(context, run, kept.result())
     return TaskOutcome(
-        f"{walked.rows:,} predictions in {len(folds)} folds, out-of-sample R2 "
-        f"{walked.out_of_sample_r2:+.5f}, rank IC {walked.rank_information_coefficient:+.4f}",
+        f"{metrics['rows']:,.0f} predictions in {len(splits) - 1} folds, out-of-sample R2 "
+        f"{metrics['oos_r2']:+.5f}, rank IC {metrics.get('rank_ic', nan):+.4f}",
         {
             name: f"{value:.6g}"
-            for name, value in _all_metrics(walked, scores).items()
+            for name, value in metrics.items()
             if name.removeprefix(f"{RANDOM_SPLIT}_") in _REPORTED
         },
-    )
-
-
-def walk_forward(rows: DataFrame, folds: tuple[Fold, ...]) -> list[Candidate]:
-    """One candidate for each fold: fitted to the past, judged by the block that follows."""
-    opens = F.unix_micros("open_time")
-    return [
-        Candidate(
-            f"fold_{number}",
-            "walk_forward",
-            rows.where(opens < fold.train_end),
-            rows.where((opens >= fold.test_start) & (opens < fold.test_end)),
-            {
-                "train_end_us": fold.train_end,
-                "test_start_us": fold.test_start,
-                "test_end_us": fold.test_end,
-            },
-        )
-        for number, fold in enumerate(folds, 1)
-    ]
-
-
-def random_split(rows: DataFrame, seed: int) -> Candidate:
-    """80 % of the rows fitted, 20 % predicted, chosen by a hash: the same rows on any cluster."""
-    tenth = F.pmod(F.xxhash64("symbol", "open_time", F.lit(seed)), F.lit(10))
-    fitted = tenth < _FITTED_TENTHS
-    return Candidate(
-        RANDOM_SPLIT, RANDOM_SPLIT, rows.where(fitted), rows.where(~fitted), {"test_share": 0.2}
     )
 
 
@@ -167,42 +107,40 @@ def _folds(context: TaskContext, rows: DataFrame) -> tuple[Fold, ...]:
     )
 
 
-def _forecast(model: PipelineModel, candidate: Candidate) -> DataFrame:
-    return model.transform(candidate.test).select(
-        "symbol", "open_time", TARGET, "prediction", F.lit(candidate.split).alias("split")
+def _judge(
+    context: TaskContext, run: TrackedRun, split: Split
+) -> tuple[str, TrackedRun, DataFrame]:
+    """Fit one split in a child run; the forecasts of its test rows are computed later."""
+    tags = {"candlelake.evaluation": split.evaluation}
+    if split.is_optimistic:
+        tags["candlelake.optimistic"] = "true"
+    with run.child(split.name, split.params, tags) as child:
+        model = fit_gbt(context, split.train)
+    forecast = model.transform(split.test).withColumn("split", F.lit(split.name))
+    return split.name, child, forecast.select(*_FORECAST)
+
+
+def _score(
+    context: TaskContext, run: TrackedRun, forecasts: Mapping[str, DataFrame]
+) -> dict[str, ForecastScore]:
+    """Write the walk-forward forecasts, and score them from the table and the random split."""
+    random = forecasts[RANDOM_SPLIT]
+    walked = [forecast for name, forecast in forecasts.items() if name != RANDOM_SPLIT]
+    stamps = {"run_id": context.run_id, "mlflow_run_id": run.mlflow_run_id}
+    rows = reduce(DataFrame.unionByName, walked).withColumns(
+        {name: F.lit(value) for name, value in {**stamps, **context.settings.scope}.items()}
     )
+    mine = equals({"run_id": context.run_id})
+    context.lake.replace(PREDICTIONS, rows, mine)
+    written = context.lake.read_own(PREDICTIONS).where(mine).select(*_FORECAST)
+    return score_forecasts(written.unionByName(random))
 
 
-def _union(frames: list[DataFrame]) -> DataFrame:
-    return reduce(DataFrame.unionByName, frames)
-
-
-def _mine(context: TaskContext) -> str:
-    return equals({"run_id": context.run_id})
-
-
-def _write_predictions(context: TaskContext, run: TrackedRun, forecasts: list[DataFrame]) -> None:
-    stamped = _union(forecasts).withColumns(
-        {
-            "run_id": F.lit(context.run_id),
-            "mlflow_run_id": F.lit(run.mlflow_run_id),
-            **{name: F.lit(value) for name, value in context.settings.scope.items()},
-        }
-    )
-    context.lake.replace(PREDICTIONS, stamped, _mine(context))
-
-
-def _written_predictions(context: TaskContext) -> DataFrame:
-    written = context.lake.read_own(PREDICTIONS).where(_mine(context))
-    return written.select("symbol", "open_time", TARGET, "prediction", "split")
-
-
-def _all_metrics(walked: ForecastScore, scores: Mapping[str, ForecastScore]) -> dict[str, float]:
-    """The walk-forward metrics under their plain names, the others with their split in front."""
-    metrics = walked.metrics()
-    for split in (RANDOM_SPLIT, IN_SAMPLE):
-        metrics |= {f"{split}_{name}": value for name, value in scores[split].metrics().items()}
-    return metrics
+def _metrics(scores: Mapping[str, ForecastScore]) -> dict[str, float]:
+    """The walk-forward metrics of all folds, and those of the random split under its name."""
+    walked = reduce(add, (score for name, score in scores.items() if name != RANDOM_SPLIT))
+    random = scores[RANDOM_SPLIT].metrics()
+    return walked.metrics() | {f"{RANDOM_SPLIT}_{name}": value for name, value in random.items()}
 
 
 def _keep(context: TaskContext, run: TrackedRun, model: PipelineModel) -> None:
@@ -223,4 +161,4 @@ def _keep(context: TaskContext, run: TrackedRun, model: PipelineModel) -> None:
         for feature, value in zip(FEATURE_NAMES, values, strict=True)
     ]
     frame = context.lake.frame(FEATURE_IMPORTANCES, rows)
-    context.lake.replace(FEATURE_IMPORTANCES, frame, _mine(context))
+    context.lake.replace(FEATURE_IMPORTANCES, frame, equals({"run_id": context.run_id}))

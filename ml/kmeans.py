@@ -58,7 +58,7 @@ def run_kmeans(context: TaskContext) -> TaskOutcome:
     """
     settings = context.settings.ml.kmeans
     metrics = _newest_metrics(context)
-    with tracked_run(context, "kmeans") as run:
+    with tracked_run(context, "kmeans", "in_sample") as run:
         run.log_inputs(ASSET_METRICS)
         # One partition in symbol order: the start of the algorithm depends on where rows lie.
         symbols = context.spark.createDataFrame(metrics.select(["symbol", *MEASURES])).coalesce(1)

@@ -42,7 +42,7 @@ def run_pca(context: TaskContext) -> TaskOutcome:
     components = context.settings.ml.pca.components
     candles = scoped_candles(context)
     symbols = _symbols(candles, components)
-    with tracked_run(context, "pca") as run:
+    with tracked_run(context, "pca", "in_sample") as run:
         run.log_inputs(CANDLES)
         model = fit_pca(returns_rows(candles), components)
         explained = np.asarray(model.explainedVariance.toArray())

@@ -144,7 +144,7 @@ class TrackedRun:
     def child(
         self, name: str, params: Mapping[str, object], tags: Mapping[str, str]
     ) -> Iterator[TrackedRun]:
-        """Open the run of one candidate.
+        """Open the run of one candidate, in any thread.
 
         Args:
             name: Name of the run.
@@ -155,6 +155,7 @@ class TrackedRun:
             experiment_id=self._experiment_id,
             run_name=name,
             nested=True,
+            parent_run_id=self.mlflow_run_id,
             tags={**_tags(self._context), **tags},
         ) as run:
             child = TrackedRun(self._context, run)
@@ -163,7 +164,7 @@ class TrackedRun:
 
 
 @contextmanager
-def tracked_run(context: TaskContext, experiment: str) -> Iterator[TrackedRun]:
+def tracked_run(context: TaskContext, experiment: str, evaluation: str) -> Iterator[TrackedRun]:
     """Open the parent run of a task; an error inside marks it as failed.
 
     MLflow's own messages, of each table it makes and each version it adds, are silenced.
@@ -171,6 +172,7 @@ def tracked_run(context: TaskContext, experiment: str) -> Iterator[TrackedRun]:
     Args:
         context: Names the store; its run id and code become tags, its settings parameters.
         experiment: Last part of the experiment's name, `candlelake/<experiment>`.
+        evaluation: How its metrics were had: `in_sample` or `walk_forward`.
     """
     disable_logging()  # type: ignore[no-untyped-call]  # mlflow gives it no types
     logging.getLogger("alembic").setLevel(logging.ERROR)
@@ -180,7 +182,9 @@ def tracked_run(context: TaskContext, experiment: str) -> Iterator[TrackedRun]:
         mlflow.set_tracking_uri(context.settings.mlflow.tracking_uri)
         experiment_id = _experiment(context.settings.mlflow.tracking_uri, experiment)
     with mlflow.start_run(
-        experiment_id=experiment_id, run_name=context.run_id, tags=_tags(context)
+        experiment_id=experiment_id,
+        run_name=context.run_id,
+        tags={**_tags(context), "candlelake.evaluation": evaluation},
     ) as active:
         run = TrackedRun(context, active)
         run.log_params(_flat(context.settings.model_dump(mode="json")))

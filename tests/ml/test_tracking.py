@@ -68,6 +68,7 @@ def test_a_run_says_with_what_it_was_made(trained: Trained, task: str) -> None:
         "candlelake.task": task,
         "candlelake.code_version": "test",
         "candlelake.settings_digest": trained.settings.digest(),
+        "candlelake.evaluation": "walk_forward" if task == "gbt" else "in_sample",
     }
     assert run.data.params["ml.seed"] == "42"
     assert run.data.params["ml.gbt.embargo_bars"] == "5"
@@ -110,7 +111,7 @@ def test_a_model_is_registered_and_can_be_loaded(trained: Trained, task: str) ->
 
 def test_an_error_marks_the_run_as_failed(make_context: ContextFactory, in_store: Settings) -> None:
     context = make_context("pca", settings=in_store)
-    with pytest.raises(ValueError, match="broken"), tracked_run(context, "pca") as run:
+    with pytest.raises(ValueError, match="broken"), tracked_run(context, "pca", "in_sample") as run:
         raise ValueError("broken")
     assert mlflow.get_run(run.mlflow_run_id).info.status == "FAILED"
     assert mlflow.active_run() is None
@@ -119,7 +120,7 @@ def test_an_error_marks_the_run_as_failed(make_context: ContextFactory, in_store
 def test_version_zero_is_named_too(make_context: ContextFactory, in_store: Settings) -> None:
     context = make_context("pca", settings=in_store)
     assert context.lake.read(CANDLES).isEmpty()
-    with tracked_run(context, "pca") as run:
+    with tracked_run(context, "pca", "in_sample") as run:
         run.log_inputs(CANDLES)
     [found] = mlflow.get_run(run.mlflow_run_id).inputs.dataset_inputs
     assert found.dataset.name == "silver.candles@v0"
