@@ -63,6 +63,7 @@ setup(
             "polars",
             "pytest",
             "pytest-cov",
+            "pytest-xdist",
             "ruff",
             "scikit-learn",
             "scipy",
