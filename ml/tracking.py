@@ -191,6 +191,10 @@ def tracked_run(context: TaskContext, experiment: str, evaluation: str) -> Itera
         yield run
 
 
+# Without it the UI shows the pages for language models.
+_KIND = {"mlflow.experimentKind": "custom_model_development"}
+
+
 def _experiment(tracking_uri: str, experiment: str) -> str:
     """Find or make the experiment; a sqlite store keeps its artifacts beside the file."""
     client = mlflow.MlflowClient()
@@ -204,7 +208,7 @@ def _experiment(tracking_uri: str, experiment: str) -> str:
     if tracking_uri.startswith(_SQLITE):
         store = Path(tracking_uri.removeprefix(_SQLITE)).absolute()
         artifacts = (store.parent / "mlartifacts").as_uri()
-    return str(client.create_experiment(name, artifact_location=artifacts))
+    return str(client.create_experiment(name, artifact_location=artifacts, tags=_KIND))
 
 
 def _tags(context: TaskContext) -> dict[str, str]:
