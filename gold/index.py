@@ -10,13 +10,14 @@ import pyarrow as pa
 from pyspark.sql import functions as F
 
 from gold.contracts import ASSET_METRICS, CORRELATIONS, INDEX_DECISIONS, INDEX_WEIGHTS
+from gold.eligibility import without_ratio
+from gold.metrics import TOO_FEW_RETURNS
+from gold.rulebook import STATIC_INDEX
 from gold.smart_index import determine
 from gold.statistics import last_close, static_scope, timestamp_sql
 from lakehouse.errors import NotEnoughData
 from lakehouse.sql import equals
 from lakehouse.tasks import TaskContext, TaskOutcome
-
-STATIC_INDEX = "smart_static"
 
 
 def run_smart_index(context: TaskContext) -> TaskOutcome:
@@ -47,16 +48,21 @@ def run_smart_index(context: TaskContext) -> TaskOutcome:
         .select("symbol_a", "symbol_b", "rho")
         .toArrow()
     )
+    sharpe, volatility = (_numbers(metrics[name]) for name in ("sharpe", "annual_volatility"))
     found = determine(
         symbols,
-        metrics["returns"].to_numpy(),
-        _numbers(metrics["sharpe"]),
-        _numbers(metrics["annual_volatility"]),
+        without_ratio(symbols, metrics["returns"].to_numpy(), sharpe, volatility),
+        sharpe,
+        volatility,
         _indices(pairs, symbols),
         _numbers(pairs["rho"]),
-        threshold=rules.correlation_threshold,
-        top_n=rules.top_n,
+        rules,
     )
+    if not found.holdings:
+        raise NotEnoughData(
+            f"no index: none of {len(symbols)} symbols has more than {TOO_FEW_RETURNS} returns "
+            "and a volatility; give the lookback more months or the universe more symbols"
+        )
     stamp = {
         "index_name": STATIC_INDEX,
         **context.settings.scope,
