@@ -5,12 +5,10 @@ how much of a result is luck: each holds as many names as the index may, drawn a
 eligible universe at every determination, equally weighted.
 """
 
-from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 
-from gold.decisions import Determination
 from gold.returns import FloatArray, IntArray
 
 EQUAL_WEIGHT: Final = "equal_weight"
@@ -39,8 +37,9 @@ def random_draws(eligible: int, size: int, portfolios: int, seed: int, as_of: in
 
 
 def portfolio_weights(
-    symbols: Sequence[str],
-    determination: Determination,
+    index: FloatArray,
+    eligible: IntArray,
+    bitcoin: int | None,
     as_of: int,
     *,
     size: int,
@@ -50,25 +49,25 @@ def portfolio_weights(
     """Target weights of an index and of what it is compared with, at one determination.
 
     Args:
-        symbols: S symbols in ascending order: at least the eligible ones and Bitcoin's.
-        determination: Holdings and eligible universe of the index.
-        as_of: Its date, UTC microseconds.
+        index: S weights of the index, 0 for a symbol that it does not hold.
+        eligible: Ascending positions of the eligible symbols.
+        bitcoin: Position of Bitcoin; None in a market without it.
+        as_of: Date of the determination, UTC microseconds.
         size: Names in a random portfolio.
         portfolios: Number of random portfolios, R.
         seed: Seed of their draws.
 
     Returns:
-        (3 + R, S) weights: the index, the equally weighted eligible universe, Bitcoin held, and
-        the random portfolios.
+        (2 + R or 3 + R, S) weights: the index, the equally weighted eligible universe, Bitcoin
+        held if the market has it, and the random portfolios.
     """
-    code = {symbol: position for position, symbol in enumerate(symbols)}
-    weights = np.zeros((3 + portfolios, len(symbols)))
-    for holding in determination.holdings:
-        weights[0, code[holding.symbol]] = holding.weight
-    eligible = np.array([code[symbol] for symbol in determination.eligible], dtype=np.int64)
-    weights[2, code[BITCOIN]] = 1.0
+    benchmarks = np.zeros((2 if bitcoin is None else 3, index.size))
+    drawn_weights = np.zeros((portfolios, index.size))
+    benchmarks[0] = index
+    if bitcoin is not None:
+        benchmarks[2, bitcoin] = 1.0
     if eligible.size:
-        weights[1, eligible] = 1 / eligible.size
+        benchmarks[1, eligible] = 1 / eligible.size
         drawn = eligible[random_draws(eligible.size, size, portfolios, seed, as_of)]
-        weights[np.arange(3, 3 + portfolios)[:, None], drawn] = 1 / drawn.shape[1]
-    return weights
+        drawn_weights[np.arange(portfolios)[:, None], drawn] = 1 / drawn.shape[1]
+    return np.concatenate([benchmarks, drawn_weights])
