@@ -11,6 +11,8 @@ import pyarrow as pa
 from pyspark.sql import functions as F
 
 from gold.contracts import (
+    ASSET_METRICS,
+    CORRELATIONS,
     INDEX_DECISIONS,
     INDEX_LEVELS,
     INDEX_RANDOM_LEVELS,
@@ -26,13 +28,19 @@ from lakehouse.contracts import TableContract
 from lakehouse.errors import NotEnoughData
 from lakehouse.sql import equals
 from lakehouse.tasks import TaskContext, TaskOutcome
+from silver.contracts import CANDLES, LISTINGS
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import DataFrame
 
     from gold.decisions import Determination
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_VERSIONS = "map<string,bigint>"
+
+# What an index is made from.
+_STATIC = (LISTINGS, ASSET_METRICS, CORRELATIONS)
+_WALKED = (LISTINGS, CANDLES)
 
 
 def run_smart_index(context: TaskContext) -> TaskOutcome:
@@ -120,7 +128,7 @@ def _write_walk_forward(
         tables.append((INDEX_RANDOM_LEVELS, frame(random_rows(made.levels, len(names)))))
     of_rulebook = {"rulebook": rulebook.name, **context.settings.scope}
     for contract, rows in tables:
-        _replace(context, contract, rows, of_rulebook, equals(of_rulebook))
+        _replace(context, contract, rows, of_rulebook, _WALKED, equals(of_rulebook))
     values = {(row.index_name, row.statistic): row.value for row in found_statistics}
     returns = ", ".join(f"{name} {values[name, 'total_return']:+.1%}" for name in names)
     figures[f"{rulebook.name}, total return after costs"] = returns
@@ -162,7 +170,8 @@ def _write_determinations(
             [{"as_of": as_of, **asdict(row)} for as_of, row in rows], schema
         )
         frame = context.spark.createDataFrame(table)
-        _replace(context, contract, frame, stamp, equals(stamp) + dated)
+        sources = _STATIC if rulebook.in_sample else _WALKED
+        _replace(context, contract, frame, stamp, sources, equals(stamp) + dated)
 
 
 _AS_OF = ("as_of", pa.timestamp("us", "UTC"))
@@ -186,15 +195,13 @@ def _replace(
     contract: TableContract,
     rows: DataFrame,
     stamp: Mapping[str, str],
+    sources: tuple[TableContract, ...],
     where: str,
 ) -> None:
     """Stamp rows with their origin and put them in the place of earlier ones."""
+    read = [(each.full_name, context.lake.read_versions[each.full_name]) for each in sources]
+    versions = F.create_map(*(F.lit(part) for pair in read for part in pair))
     columns = {name: F.lit(value) for name, value in {**stamp, "run_id": context.run_id}.items()}
-    versions = F.create_map(*_versions(context)).cast("map<string,bigint>")
-    context.lake.replace(contract, rows.withColumns({**columns, "read_versions": versions}), where)
-
-
-def _versions(context: TaskContext) -> list[Column]:
-    """Names and Delta versions of the tables read, in turn."""
-    versions = sorted(context.lake.read_versions.items())
-    return [F.lit(part) for pair in versions for part in pair]
+    context.lake.replace(
+        contract, rows.withColumns({**columns, "read_versions": versions.cast(_VERSIONS)}), where
+    )
