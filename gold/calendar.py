@@ -6,6 +6,7 @@ opens at `start`, with `close` at the close of the bar before, which is the same
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final, Literal
 
 import numpy as np
@@ -86,9 +87,8 @@ def holding_periods(
     step = interval_micros(interval)
     last_close = last_open + step
     starts = [int(date) + delay_bars * step for date in dates]
-    ends = [*starts[1:], last_close]
     return tuple(
         HoldingPeriod(int(as_of), start, min(end, last_close))
-        for as_of, start, end in zip(dates, starts, ends, strict=True)
+        for as_of, (start, end) in zip(dates, pairwise([*starts, last_close]), strict=True)
         if start < last_close
     )

@@ -4,11 +4,10 @@ Each rule is a function of what was known at the date. A symbol that breaks seve
 refused by the first: exclusion, trading, history, liquidity.
 """
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
-
-import numpy as np
 
 from gold.calendar import MICROS_PER_DAY
 from gold.decisions import Refusal, instant, told_apart
@@ -72,21 +71,26 @@ def refusals(
         date: The date and its rules.
         members: Symbols held until now, which need less volume to stay.
     """
+    rows = zip(
+        candidates.symbols,
+        candidates.first_open_time.tolist(),
+        candidates.last_open_time.tolist(),
+        candidates.real_bars.tolist(),
+        candidates.returns.tolist(),
+        candidates.sharpe.tolist(),
+        candidates.annual_volatility.tolist(),
+        candidates.median_daily_quote_volume.tolist(),
+        strict=True,
+    )
     refused: dict[str, Refusal] = {}
-    for i, symbol in enumerate(candidates.symbols):
+    for symbol, first_open, last_open, real_bars, returns, sharpe, volatility, volume in rows:
         refusal = (
             excluded(symbol, date.rules.exclusions)
-            or not_trading(int(candidates.last_open_time[i]), date)
-            or too_young(int(candidates.first_open_time[i]), date)
-            or too_few_bars(int(candidates.real_bars[i]), date)
-            or no_ratio(
-                int(candidates.returns[i]),
-                float(candidates.sharpe[i]),
-                float(candidates.annual_volatility[i]),
-            )
-            or illiquid(
-                float(candidates.median_daily_quote_volume[i]), date.rules, symbol in members
-            )
+            or not_trading(last_open, date)
+            or too_young(first_open, date)
+            or too_few_bars(real_bars, date)
+            or no_ratio(returns, sharpe, volatility)
+            or illiquid(volume, date.rules, symbol in members)
         )
         if refusal:
             refused[symbol] = refusal
@@ -148,7 +152,7 @@ def too_few_bars(real_bars: int, date: Eligibility) -> Refusal | None:
 
 def no_ratio(returns: int, sharpe: float, annual_volatility: float) -> Refusal | None:
     """Refuse a symbol that has no finite Sharpe to rank it by, or no volatility above 0."""
-    if np.isfinite(sharpe) and np.isfinite(annual_volatility) and annual_volatility > 0:
+    if math.isfinite(sharpe) and math.isfinite(annual_volatility) and annual_volatility > 0:
         return None
     too_few = f"{returns} returns, more than {TOO_FEW_RETURNS} needed"
     return Refusal("history", "no volatility" if returns > TOO_FEW_RETURNS else too_few)

@@ -5,9 +5,10 @@ periods can be worked on side by side; `gold.backtest` chains them. Weights drif
 symbol that lacks more bars than silver.candles fills has no price any more: it is sold into cash
 at its last one.
 
-Sums run over the symbols one by one, in their order. A matrix product would order its sums by the
-shape of its operands, so that another number of bars, or a symbol that nobody holds, could change
-the last bits of a level.
+Sums run over the symbols that a portfolio holds one by one, in their order. A matrix product would
+order its sums by the shape of its operands, so that another number of bars, or a symbol that nobody
+holds, could change the last bits of a level; and it would multiply mostly by 0, for a random
+portfolio holds few of many symbols.
 """
 
 from dataclasses import dataclass
@@ -177,12 +178,11 @@ def _relative(
 
 def _value(weights: FloatArray, growth: FloatArray) -> FloatArray:
     """(P, B) values of portfolios: the growth of their symbols, weighted, and their cash."""
-    cash = 1 - _sum_in_order(weights)
-    value = np.repeat(cash[:, None], growth.shape[1], axis=1)
-    by_symbol = np.ascontiguousarray(weights.T)
-    for symbol in np.flatnonzero(by_symbol.any(axis=1)):
-        holders = np.flatnonzero(by_symbol[symbol])
-        value[holders] += by_symbol[symbol, holders, None] * growth[symbol]
+    value = np.repeat((1 - _sum_in_order(weights))[:, None], growth.shape[1], axis=1)
+    for row, of_portfolio in zip(weights, value, strict=True):
+        held = np.flatnonzero(row)
+        if held.size:
+            of_portfolio += np.cumsum(row[held, None] * growth[held], axis=0)[-1]
     return value
 
 

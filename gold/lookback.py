@@ -14,7 +14,7 @@ import numpy as np
 from gold.correlation import correlation_matrix
 from gold.decisions import Determination
 from gold.eligibility import Candidates, Eligibility, refusals
-from gold.metrics import asset_metrics
+from gold.metrics import median_daily_quote_volume, risk_and_return
 from gold.returns import BoolArray, FloatArray, IntArray, log_returns, returns_matrix
 from gold.smart_index import correlated_pairs, determine
 from lakehouse.intervals import Interval
@@ -77,16 +77,16 @@ def look_back(
         candles: Their candles of the lookback.
         eligibility: The date and its rules.
     """
-    candidates = _candidates(symbols, first_open_time, candles, eligibility.interval)
-    refused = refusals(candidates, eligibility, members=symbols)
+    # A new symbol is a break as well: no return crosses it.
+    breaks = candles.symbol_index * (candles.segment.max(initial=0) + 1) + candles.segment
+    returns = log_returns(candles.close, breaks)
+    candidates = _candidates(symbols, first_open_time, candles, returns, eligibility.interval)
+    refused = refusals(candidates, eligibility, members=frozenset(symbols))
     admitted = np.array([symbol not in refused for symbol in symbols], dtype=np.bool_)
     chosen = np.flatnonzero(admitted)
     rows = admitted[candles.symbol_index]
     codes = np.searchsorted(chosen, candles.symbol_index[rows])
-    # A new symbol is a break as well: no return crosses it.
-    breaks = codes * (candles.segment.max(initial=0) + 1) + candles.segment[rows]
-    returns = log_returns(candles.close[rows], breaks)
-    _, matrix = returns_matrix(codes, candles.open_time[rows], returns)
+    _, matrix = returns_matrix(codes, candles.open_time[rows], returns[rows])
     threshold = eligibility.rules.correlation_threshold
     pairs, rho = correlated_pairs(correlation_matrix(matrix), threshold)
     return Lookback(eligibility, candidates, chosen[pairs], rho)
@@ -119,19 +119,15 @@ def _candidates(
     symbols: tuple[str, ...],
     first_open_time: IntArray,
     candles: LookbackCandles,
+    returns: FloatArray,
     interval: Interval,
 ) -> Candidates:
-    """What the candles say about each symbol."""
+    """What the candles and their log returns say about each symbol."""
     bounds = np.searchsorted(candles.symbol_index, np.arange(len(symbols) + 1))
     parts = [slice(start, end) for start, end in pairwise(bounds.tolist())]
-    metrics = [
-        asset_metrics(
-            candles.open_time[part],
-            candles.close[part],
-            candles.segment[part],
-            candles.quote_volume[part],
-            interval,
-        )
+    ratios = [risk_and_return(returns[part], interval) for part in parts]
+    volumes = [
+        median_daily_quote_volume(candles.open_time[part], candles.quote_volume[part])
         for part in parts
     ]
     real = [candles.open_time[part][~candles.is_filled[part]] for part in parts]
@@ -140,11 +136,9 @@ def _candidates(
         first_open_time=first_open_time,
         last_open_time=np.array([times.max(initial=-1) for times in real], dtype=np.int64),
         real_bars=np.array([times.size for times in real], dtype=np.int64),
-        returns=np.array([row.returns for row in metrics], dtype=np.int64),
+        returns=np.array([row.returns for row in ratios], dtype=np.int64),
         # None becomes NaN.
-        sharpe=np.array([row.sharpe for row in metrics], dtype=np.float64),
-        annual_volatility=np.array([row.annual_volatility for row in metrics], dtype=np.float64),
-        median_daily_quote_volume=np.array(
-            [row.median_daily_quote_volume for row in metrics], dtype=np.float64
-        ),
+        sharpe=np.array([row.sharpe for row in ratios], dtype=np.float64),
+        annual_volatility=np.array([row.annual_volatility for row in ratios], dtype=np.float64),
+        median_daily_quote_volume=np.array(volumes, dtype=np.float64),
     )

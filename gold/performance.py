@@ -18,8 +18,8 @@ from gold.calendar import MICROS_PER_DAY
 from gold.ratios import (
     beta,
     cagr,
-    deflated_sharpe,
     deviation,
+    expected_best_sharpe,
     expected_shortfall,
     kurtosis,
     max_drawdown,
@@ -66,7 +66,9 @@ class Performance:
         total_cost: Share of the final level that costs took: `1 - product of (1 - cost)`.
         cost_drag: CAGR of the level without its costs, less the CAGR.
         probabilistic_sharpe: Probability that the true Sharpe ratio is above 0.
-        deflated_sharpe: Probability that it is above the best of the trials by luck alone.
+        deflated_sharpe: Probability that it is above what the best of the trials would show by
+            luck alone. Their own Sharpe ratios are not known here: their variance is taken as
+            that of estimates without skill, `1 / (bars - 1)`.
     """
 
     total_return: float
@@ -138,9 +140,12 @@ def performance(
     fall = max_drawdown(level)
     until = bars if fall.recovery is None else fall.recovery
     day, month = (period_returns(open_time, level, unit)[1] for unit in ("D", "M"))
-    kept = np.cumprod(1 - cost)
+    skew, excess = skewness(returns), kurtosis(returns)
+    of_one_bar = sharpe_ratio(returns, 1)
+    luck = expected_best_sharpe(trials, ratio(1, bars - 1))
+    kept = float(np.prod(1 - cost))
     annual = cagr(level[-1] / level[0], bars, bars_per_year)
-    before_costs = cagr(level[-1] / level[0] / kept[-1], bars, bars_per_year)
+    before_costs = cagr(level[-1] / level[0] / kept, bars, bars_per_year)
     return Performance(
         total_return=float(level[-1] / level[0] - 1),
         cagr=annual,
@@ -155,8 +160,8 @@ def performance(
         max_drawdown_days=float(open_time[until] - open_time[fall.peak]) / MICROS_PER_DAY,
         value_at_risk_95=float(np.quantile(day, _TAIL)),
         conditional_value_at_risk_95=expected_shortfall(day, _TAIL),
-        skewness=skewness(returns),
-        kurtosis=kurtosis(returns),
+        skewness=skew,
+        kurtosis=excess,
         best_day=float(day.max()),
         worst_day=float(day.min()),
         best_month=float(month.max()),
@@ -164,10 +169,10 @@ def performance(
         win_rate_day=win_rate(day),
         win_rate_month=win_rate(month),
         annual_turnover=float(turnover.sum()) * bars_per_year / bars,
-        total_cost=float(1 - kept[-1]),
+        total_cost=1 - kept,
         cost_drag=before_costs - annual,
-        probabilistic_sharpe=probabilistic_sharpe(returns),
-        deflated_sharpe=deflated_sharpe(returns, trials),
+        probabilistic_sharpe=probabilistic_sharpe(of_one_bar, 0.0, bars, skew, excess),
+        deflated_sharpe=probabilistic_sharpe(of_one_bar, luck, bars, skew, excess),
     )
 
 

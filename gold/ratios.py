@@ -130,34 +130,35 @@ def period_returns(
     return period[last].astype(np.int64), ends[1:] / ends[:-1] - 1
 
 
-def probabilistic_sharpe(returns: FloatArray, threshold: float = 0.0) -> float:
-    """Probability that the true Sharpe ratio is above a threshold, both of one bar.
+def probabilistic_sharpe(
+    sharpe: float, threshold: float, bars: int, skewness: float, excess_kurtosis: float
+) -> float:
+    """Probability that the true Sharpe ratio is above a threshold.
 
     Skewed returns with fat tails make an estimate less certain. Formula: Bailey and López de Prado,
     "The Sharpe ratio efficient frontier", Journal of Risk 15 (2012).
 
     Args:
-        returns: n returns.
-        threshold: A Sharpe ratio that is not annualised.
+        sharpe: The estimate, of one bar, not annualised.
+        threshold: Likewise.
+        bars: Returns that it was estimated from.
+        skewness: Of these returns.
+        excess_kurtosis: Of these returns, 0 for a normal distribution.
 
     Returns:
-        The probability; NaN below four returns or without variance.
+        The probability; NaN where a figure is NaN.
     """
-    sharpe, kurtosis_excess = sharpe_ratio(returns, 1), kurtosis(returns)
-    if math.isnan(kurtosis_excess):
+    variance = 1 - skewness * sharpe + (excess_kurtosis + 2) / 4 * sharpe**2
+    if not variance > 0 or math.isnan(threshold):
         return math.nan
-    fourth = kurtosis_excess + 3
-    variance = 1 - skewness(returns) * sharpe + (fourth - 1) / 4 * sharpe**2
-    if variance <= 0:
-        return math.nan
-    return _NORMAL.cdf((sharpe - threshold) * math.sqrt((returns.size - 1) / variance))
+    return _NORMAL.cdf((sharpe - threshold) * math.sqrt((bars - 1) / variance))
 
 
 def expected_best_sharpe(trials: int, variance: float) -> float:
     """Sharpe ratio that the best of independent trials without skill is expected to show.
 
     Formula: Bailey and López de Prado, "The deflated Sharpe ratio", Journal of Portfolio
-    Management 40 (2014).
+    Management 40 (2014). The deflated Sharpe ratio is the probability to be above it.
 
     Args:
         trials: Number of trials; the only one is expected to show 0.
@@ -168,22 +169,6 @@ def expected_best_sharpe(trials: int, variance: float) -> float:
     usual = _NORMAL.inv_cdf(1 - 1 / trials)
     rare = _NORMAL.inv_cdf(1 - 1 / (trials * math.e))
     return math.sqrt(variance) * ((1 - _EULER_MASCHERONI) * usual + _EULER_MASCHERONI * rare)
-
-
-def deflated_sharpe(returns: FloatArray, trials: int) -> float:
-    """Probability that the true Sharpe ratio is above what the best of the trials shows by luck.
-
-    The trials' Sharpe ratios are not known here: their variance is taken as that of an estimate
-    from n returns without skill, 1 / (n - 1).
-
-    Args:
-        returns: n returns.
-        trials: Settings that were tried, these included.
-    """
-    if returns.size < 2:
-        return math.nan
-    luck = expected_best_sharpe(trials, 1 / (returns.size - 1))
-    return probabilistic_sharpe(returns, luck)
 
 
 def _standard_moment(returns: FloatArray, order: int) -> float:

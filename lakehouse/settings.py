@@ -414,7 +414,8 @@ def _explain(error: ValidationError, layers: Sequence[tuple[str, Mapping[str, An
     """Name the file and the key of the first thing that is wrong, and how many more there are."""
     problems = error.errors()
     problem = problems[0]
-    path = [str(part) for part in problem["loc"]]
+    # pydantic adds "[key]" where the name of a mapping's entry is what is wrong.
+    path = [str(part) for part in problem["loc"] if part != "[key]"]
     where = next((name for name, layer in reversed(layers) if _holds(layer, path)), layers[0][0])
     reason = "no such key" if problem["type"] == "extra_forbidden" else problem["msg"]
     given = (
