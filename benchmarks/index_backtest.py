@@ -21,10 +21,11 @@ import pandas as pd
 
 from gold.backtest import Levels, chain
 from gold.calendar import MICROS_PER_DAY, HoldingPeriod, holding_periods, rebalance_dates
+from gold.decisions import Determination
 from gold.eligibility import Eligibility
 from gold.holding import PricePanel, hold, price_panel
 from gold.lookback import LookbackCandles, determine_in_turn, look_back
-from gold.random_portfolios import portfolio_weights
+from gold.random_portfolios import BITCOIN, portfolio_weights
 from gold.returns import FloatArray, IntArray, log_returns
 from gold.weighting import inverse_volatility_weights
 from lakehouse.settings import RuleSettings, load_settings
@@ -96,6 +97,17 @@ def reduced(market: Market, rules: RuleSettings) -> Levels:
     return chain(held, "1d", 0.0)
 
 
+def target_weights(made: Determination, as_of: int, portfolios: int) -> FloatArray:
+    """Weights of the index, its benchmarks and the random portfolios."""
+    held = {row.symbol: row.weight for row in made.holdings}
+    index = np.array([held.get(symbol, 0.0) for symbol in SYMBOLS])
+    eligible = np.flatnonzero(np.isin(SYMBOLS, made.eligible))
+    bitcoin = SYMBOLS.index(BITCOIN)
+    return portfolio_weights(
+        index, eligible, bitcoin, as_of, size=20, portfolios=portfolios, seed=42
+    )
+
+
 def whole(market: Market, rules: RuleSettings, portfolios: int) -> Levels:
     """Levels of the index, its benchmarks and random portfolios, by all rules."""
     dates, periods = calendar(market, rules)
@@ -115,7 +127,7 @@ def whole(market: Market, rules: RuleSettings, portfolios: int) -> Levels:
         )
         lookbacks.append(look_back(SYMBOLS, listed, candles, Eligibility(rules, as_of, "1d", 6)))
     weights = [
-        portfolio_weights(SYMBOLS, made, as_of, size=20, portfolios=portfolios, seed=42)
+        target_weights(made, as_of, portfolios)
         for as_of, made in zip(dates.tolist(), determine_in_turn(lookbacks, rules), strict=True)
     ]
     held = []

@@ -174,14 +174,26 @@ def run_index(
     made = determine_in_turn(lookbacks, rules)
     periods = holding_periods(dates, candles.last_open, interval, rules.delay_bars)
     weights = [
-        portfolio_weights(
-            candles.symbols, each, int(as_of), size=rules.top_n, portfolios=portfolios, seed=SEED
-        )
+        target_weights(candles.symbols, each, int(as_of), rules.top_n, portfolios)
         for as_of, each in zip(dates, made, strict=True)
     ]
     held = hold_all(candles, periods, weights, rules)
     levels = chain(held, interval, rules.cost_bps / 1e4) if held else None
     return Outcome(dates, made, periods, tuple(held), levels)
+
+
+def target_weights(
+    symbols: Sequence[str], made: Determination, as_of: int, size: int, portfolios: int
+) -> FloatArray:
+    """Weights of the index, its benchmarks and the random portfolios, in symbol order."""
+    code = {symbol: position for position, symbol in enumerate(symbols)}
+    index = np.zeros(len(symbols))
+    for holding in made.holdings:
+        index[code[holding.symbol]] = holding.weight
+    eligible = np.array([code[symbol] for symbol in made.eligible], dtype=np.int64)
+    return portfolio_weights(
+        index, eligible, code.get(BITCOIN), as_of, size=size, portfolios=portfolios, seed=SEED
+    )
 
 
 def knowledge(candles: Candles, as_of: int, rules: RuleSettings) -> Lookback:

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
-from gold.decisions import Decision, Determination, Holding
 from gold.random_portfolios import portfolio_weights, random_draws
 
 AS_OF = 1_735_689_600_000_000
@@ -38,20 +37,9 @@ def test_too_few_eligible_names_are_all_drawn(eligible: int) -> None:
 
 
 def test_weights_of_the_index_and_its_benchmarks() -> None:
-    determination = Determination(
-        tuple(
-            Decision(symbol, "ineligible" if symbol == "C" else "selected", "rank", "")
-            for symbol in ("A", "B", "C", "D", "E")
-        ),
-        (Holding("D", 0.7, 1, 2.0, 0.3), Holding("A", 0.3, 2, 1.0, 0.6)),
-    )
+    index = np.array([0.3, 0, 0, 0, 0.7, 0])
     weights = portfolio_weights(
-        ["A", "B", "BTCUSDT", "C", "D", "E"],
-        determination,
-        AS_OF,
-        size=2,
-        portfolios=50,
-        seed=42,
+        index, np.array([0, 1, 4, 5]), 2, AS_OF, size=2, portfolios=50, seed=42
     )
     assert weights.shape == (53, 6)
     assert weights[:3].tolist() == [
@@ -60,11 +48,19 @@ def test_weights_of_the_index_and_its_benchmarks() -> None:
         [0, 0, 1, 0, 0, 0],
     ]
     assert set(map(tuple, np.sort(weights[3:], axis=1).tolist())) == {(0, 0, 0, 0, 0.5, 0.5)}
-    assert not weights[3:, [2, 3]].any()  # neither Bitcoin, which is not listed, nor C
+    assert not weights[3:, [2, 3]].any()  # neither Bitcoin, which is not eligible, nor the fourth
+
+
+NOTHING = np.array([], dtype=np.int64)
 
 
 def test_with_nothing_eligible_all_but_bitcoin_is_cash() -> None:
-    weights = portfolio_weights(
-        ["BTCUSDT"], Determination((), ()), AS_OF, size=20, portfolios=2, seed=1
-    )
+    weights = portfolio_weights(np.zeros(1), NOTHING, 0, AS_OF, size=20, portfolios=2, seed=1)
     assert weights.tolist() == [[0], [0], [1], [0], [0]]
+
+
+def test_a_market_without_bitcoin_has_no_row_of_it() -> None:
+    weights = portfolio_weights(
+        np.array([1.0]), np.array([0]), None, AS_OF, size=1, portfolios=2, seed=1
+    )
+    assert weights.tolist() == [[1], [1], [1], [1]]
