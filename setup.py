@@ -65,6 +65,7 @@ setup(
             "polars",
             "pytest",
             "pytest-cov",
+            "pytest-xdist",
             "ruff",
             "scikit-learn",
             "scipy",

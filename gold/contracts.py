@@ -293,4 +293,5 @@ INDEX_STATISTICS = TableContract(
         _READ_VERSIONS,
     ),
     key=("rulebook", "index_name", "market", "interval", "statistic"),
+    checks={"a_number_or_a_date": "value IS NULL OR at IS NULL"},
 )

@@ -135,7 +135,7 @@ def run(
     if failed and ctx.find_root().params["debug"] and failed[0].error is not None:
         raise failed[0].error
     if failed:
-        raise JobError(f"{failed[0].task} failed: {failed[0].message}")
+        raise JobError("; ".join(f"{task.task} failed: {task.message}" for task in failed))
 
 
 @main.command()
@@ -150,7 +150,7 @@ def sql(query: str, conf: Path, overrides: Sequence[str], limit: int) -> None:
     candlelake sql "SELECT count(*) FROM bronze.klines VERSION AS OF 0"
     candlelake sql "DESCRIBE silver.candles"
     """
-    with _tables_of(load_settings(conf, overrides)) as (spark, _), _explained():
+    with _tables_of(load_settings(conf, overrides)) as (spark, names), _explained(names):
         _print_frame(spark.sql(query), limit)
 
 
@@ -229,12 +229,14 @@ def _tables_of(settings: Settings) -> Iterator[tuple[SparkSession, list[str]]]:
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
+def _explained(names: Sequence[str]) -> Iterator[None]:
     """Make an error that the user's own SQL leads to, at once or while it runs, one line."""
     try:
         yield
     except Exception as error:
-        raise CandlelakeError(in_one_line(error)) from error
+        is_unknown = "TABLE_OR_VIEW_NOT_FOUND" in str(error)
+        hint = f" The tables are {', '.join(names)}." if is_unknown else ""
+        raise CandlelakeError(in_one_line(error) + hint) from error
 
 
 def _listing(*headers: str) -> Table:

@@ -13,6 +13,8 @@ from rich.table import Table
 from lakehouse.runner import JobResult
 from lakehouse.settings import Settings
 
+# Where the output is no terminal, lines may be of any length.
+_VALUE_WIDTH = 100
 _STYLES = {"succeeded": "green", "unchanged": "cyan", "failed": "bold red", "skipped": "yellow"}
 
 
@@ -42,6 +44,7 @@ def _task_table(result: JobResult) -> Table:
 def _figure_table(result: JobResult) -> Table:
     table = Table("task", "figure", "value", title="Figures", title_justify="left")
     table.columns[2].overflow = "fold"
+    table.columns[2].max_width = _VALUE_WIDTH
     for task in result.tasks:
         for position, (name, value) in enumerate(task.figures.items()):
             table.add_row("" if position else task.task, escape(name), escape(value))
@@ -65,6 +68,5 @@ def _next_steps(result: JobResult, settings: Settings, conf: Path) -> list[str]:
     ]
     lines = ["[bold]Look next[/]", *map(escape, steps)]
     if not result.ok:
-        failed = "[bold red]Not every task succeeded[/]: the first failure is named below."
-        lines.insert(0, failed)
+        lines.insert(0, "[bold red]Not every task succeeded[/]: the failures are named below.")
     return lines

@@ -200,6 +200,7 @@ def test_null_passes_wherever_a_column_allows_it(contract: TableContract) -> Non
         (INDEX_LEVELS, {"turnover": -1.0}, {"turnover_not_negative"}),
         (INDEX_LEVELS, {"drawdown": 0.01}, {"drawdown_not_positive"}),
         (INDEX_RANDOM_LEVELS, {"p25": 999.0}, {"in_order"}),
+        (INDEX_STATISTICS, {"at": "2025-02-01"}, {"a_number_or_a_date"}),
     ],
 )
 def test_a_bad_row_is_refused(contract: TableContract, changes: Row, broken: set[str]) -> None:

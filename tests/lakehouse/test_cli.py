@@ -354,7 +354,7 @@ def test_questions_to_the_tables(spark: SparkSession, tmp_path: Path) -> None:
 
     for query, named in (
         ("SELEC 1", "SELEC"),
-        ("SELECT * FROM gold.nothing", "gold"),
+        ("SELECT * FROM gold.nothing", "gold.notes"),
         ("SELECT 1 / (id - 1) FROM range(3)", "DIVIDE_BY_ZERO"),  # known only when it runs
         ("SELECT * FROM gold.notes VERSION AS OF 9", "version 9"),
     ):
