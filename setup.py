@@ -54,8 +54,10 @@ setup(
             "mlflow==3.17.*",
         ],
         "test": [
+            "bt",  # index levels are checked against it
             "databricks-bundles",
             "deltalake",
+            "empyrical-reloaded",  # and their statistics against this
             "hypothesis",
             "import-linter",
             "mypy",

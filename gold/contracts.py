@@ -1,4 +1,4 @@
-"""Table contracts of the gold layer: metrics, correlations and the smart index."""
+"""Table contracts of the gold layer: metrics, correlations and the indices."""
 
 from lakehouse.contracts import Column, TableContract
 
@@ -14,7 +14,29 @@ _LOOKBACK_DAYS = Column(
     "lookback_days", "INT", "Days of candles before as_of that were used; NULL is all history"
 )
 _RUN_ID = Column("run_id", "STRING", "Run that wrote the row; joins ops.task_runs", nullable=False)
-_INDEX_NAME = Column("index_name", "STRING", "Name of the index (smart_static)", nullable=False)
+_INDEX_NAME = Column(
+    "index_name", "STRING", "Name of the index (smart_static, smart_monthly)", nullable=False
+)
+_READ_VERSIONS = Column(
+    "read_versions",
+    "MAP<STRING, BIGINT>",
+    "Delta version of each table that the row was made from",
+    nullable=False,
+)
+_RULEBOOK = Column(
+    "rulebook",
+    "STRING",
+    "Index whose calendar, eligible universe, prices and costs apply: itself, or the index that a "
+    "benchmark stands beside",
+    nullable=False,
+)
+_LEVEL_NAME = Column(
+    "index_name",
+    "STRING",
+    "Name of the index, or of a benchmark: equal_weight, buy_and_hold_btc",
+    nullable=False,
+)
+_OPEN_TIME = Column("open_time", "TIMESTAMP", "Open of the bar, UTC", nullable=False)
 
 ASSET_METRICS = TableContract(
     layer="gold",
@@ -129,6 +151,7 @@ INDEX_WEIGHTS = TableContract(
             "annual_volatility", "DOUBLE", "Volatility by which it was weighted", nullable=False
         ),
         _RUN_ID,
+        _READ_VERSIONS,
     ),
     key=("index_name", "market", "interval", "as_of", "symbol"),
     checks={
@@ -167,6 +190,7 @@ INDEX_DECISIONS = TableContract(
             nullable=False,
         ),
         _RUN_ID,
+        _READ_VERSIONS,
     ),
     key=("index_name", "market", "interval", "as_of", "symbol"),
     checks={
@@ -174,4 +198,100 @@ INDEX_DECISIONS = TableContract(
         "rule_known": "rule IN ('exclusion', 'history', 'trading', 'liquidity', 'correlation', "
         "'rank')",
     },
+)
+
+INDEX_LEVELS = TableContract(
+    layer="gold",
+    name="index_levels",
+    comment="Level of each walk-forward index and of its benchmarks at the close of each bar",
+    columns=(
+        _RULEBOOK,
+        _LEVEL_NAME,
+        _MARKET,
+        _INTERVAL,
+        _OPEN_TIME,
+        Column("level", "DOUBLE", "Level at the bar's close, 1,000 at the start", nullable=False),
+        Column(
+            "period_return",
+            "DOUBLE",
+            "level / level before - 1, costs included; NULL at the start",
+        ),
+        Column(
+            "cost",
+            "DOUBLE",
+            "Costs of the bar's trades, a fraction of the value before them",
+            nullable=False,
+        ),
+        Column(
+            "turnover",
+            "DOUBLE",
+            "One-way turnover of the bar's trades: half the sum of absolute weight changes, cash "
+            "counted as a holding, so the first purchase is 1",
+            nullable=False,
+        ),
+        Column("drawdown", "DOUBLE", "level / highest level so far - 1, <= 0", nullable=False),
+        Column(
+            "sold",
+            "ARRAY<STRING>",
+            "Members that had stopped trading and were sold into cash at their last price; NULL "
+            "without any and for benchmarks",
+        ),
+        _RUN_ID,
+        _READ_VERSIONS,
+    ),
+    key=("rulebook", "index_name", "market", "interval", "open_time"),
+    checks={
+        "level_positive": "level > 0",
+        "cost_within_bounds": "cost BETWEEN 0 AND 1",
+        "turnover_not_negative": "turnover >= 0",
+        "drawdown_not_positive": "drawdown BETWEEN -1 AND 0",
+    },
+)
+
+INDEX_RANDOM_LEVELS = TableContract(
+    layer="gold",
+    name="index_random_levels",
+    comment="What random portfolios beside each index did: quantiles of their levels at each bar",
+    columns=(
+        _RULEBOOK,
+        _MARKET,
+        _INTERVAL,
+        _OPEN_TIME,
+        *(
+            Column(
+                f"p{percent:02d}",
+                "DOUBLE",
+                f"{percent} % of the random portfolios stand at or below this level at the close",
+                nullable=False,
+            )
+            for percent in (5, 25, 50, 75, 95)
+        ),
+        _RUN_ID,
+        _READ_VERSIONS,
+    ),
+    key=("rulebook", "market", "interval", "open_time"),
+    checks={"in_order": "p05 <= p25 AND p25 <= p50 AND p50 <= p75 AND p75 <= p95"},
+)
+
+INDEX_STATISTICS = TableContract(
+    layer="gold",
+    name="index_statistics",
+    comment="Statistics of each walk-forward index and of its benchmarks",
+    columns=(
+        _RULEBOOK,
+        _LEVEL_NAME,
+        _MARKET,
+        _INTERVAL,
+        Column("statistic", "STRING", "Its name (sharpe, beta_equal_weight)", nullable=False),
+        Column(
+            "value",
+            "DOUBLE",
+            "Its value: fractions of 1, days or ratios; NULL where undefined and for a date",
+        ),
+        Column("at", "TIMESTAMP", "Open of the bar that a date names, UTC; NULL for a number"),
+        _RUN_ID,
+        _READ_VERSIONS,
+    ),
+    key=("rulebook", "index_name", "market", "interval", "statistic"),
+    checks={"a_number_or_a_date": "value IS NULL OR at IS NULL"},
 )

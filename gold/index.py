@@ -1,88 +1,207 @@
-"""The task `smart_index`: metrics and correlations -> weights and a decision for every symbol."""
+"""The task `smart_index`: weights, decisions, levels and statistics of every index of the run."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
-import numpy as np
 import pyarrow as pa
 from pyspark.sql import functions as F
 
-from gold.contracts import ASSET_METRICS, CORRELATIONS, INDEX_DECISIONS, INDEX_WEIGHTS
-from gold.smart_index import determine
-from gold.statistics import last_close, static_scope, timestamp_sql
+from gold.contracts import (
+    ASSET_METRICS,
+    CORRELATIONS,
+    INDEX_DECISIONS,
+    INDEX_LEVELS,
+    INDEX_RANDOM_LEVELS,
+    INDEX_STATISTICS,
+    INDEX_WEIGHTS,
+)
+from gold.index_tables import level_names, level_rows, random_rows, statistics
+from gold.rulebook import Rulebook, rulebooks
+from gold.static_index import static_determination
+from gold.statistics import last_close, timestamp_sql
+from gold.walk_forward import WalkForward, determination_dates, listings, walk_forward
+from lakehouse.contracts import TableContract
 from lakehouse.errors import NotEnoughData
 from lakehouse.sql import equals
 from lakehouse.tasks import TaskContext, TaskOutcome
+from silver.contracts import CANDLES, LISTINGS
 
-STATIC_INDEX = "smart_static"
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from gold.decisions import Determination
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_VERSIONS = "map<string,bigint>"
+
+# What an index is made from.
+_STATIC = (LISTINGS, ASSET_METRICS, CORRELATIONS)
+_WALKED = (LISTINGS, CANDLES)
 
 
 def run_smart_index(context: TaskContext) -> TaskOutcome:
-    """Determine the static index: in-sample, over all history, at one date.
+    """Make every index that the settings ask for.
 
     Raises:
-        NotEnoughData: There are no metrics or no correlations, or no symbol is eligible.
+        NotEnoughData: There are no metrics or correlations for the static index, no symbol is
+            eligible for it, or the candles are too few for every index.
     """
+    messages: list[str] = []
+    figures: dict[str, str] = {}
+    lacking: list[str] = []
+    for rulebook in rulebooks(context.settings.index):
+        if rulebook.in_sample:
+            message, figure = _make_static(context, rulebook)
+        else:
+            market = listings(context)
+            dates = determination_dates(context.settings, rulebook, market)
+            if not dates.size:
+                lacking.append(_too_short(rulebook))
+                figures[rulebook.name] = lacking[-1]
+                continue
+            made = walk_forward(context, rulebook, market, dates)
+            message, figure = _write_walk_forward(context, rulebook, made)
+        messages.append(message)
+        figures |= figure
+    if not messages:
+        raise NotEnoughData("; ".join(lacking))
+    return TaskOutcome("; ".join(messages), figures)
+
+
+def _too_short(rulebook: Rulebook) -> str:
+    rules = rulebook.rules
+    return (
+        f"{rulebook.name} was not made: the candles do not reach over {rules.lookback_days} days "
+        f"before a {rules.calendar} determination; load more months or shorten index.lookback_days"
+    )
+
+
+def _make_static(context: TaskContext, rulebook: Rulebook) -> tuple[str, dict[str, str]]:
     as_of = last_close(context)
-    static = static_scope(context, as_of)
-    rules = context.settings.index
-    metrics = (
-        context.lake.read(ASSET_METRICS)
-        .where(static)
-        .select("symbol", "returns", "sharpe", "annual_volatility")
-        .toArrow()
-        .sort_by("symbol")
-    )
-    if not metrics.num_rows:
-        raise NotEnoughData("gold.asset_metrics has no row for this date: run asset_metrics first")
-    symbols = metrics["symbol"].to_pylist()
-    every_pair = context.lake.read(CORRELATIONS).where(static)
-    # Without them no symbol would lose the tournament.
-    if len(symbols) > 1 and every_pair.isEmpty():
-        raise NotEnoughData("gold.correlations has no row for this date: run correlations first")
-    pairs = (
-        every_pair.where(F.abs("rho") > rules.correlation_threshold)
-        .select("symbol_a", "symbol_b", "rho")
-        .toArrow()
-    )
-    found = determine(
-        symbols,
-        metrics["returns"].to_numpy(),
-        _numbers(metrics["sharpe"]),
-        _numbers(metrics["annual_volatility"]),
-        _indices(pairs, symbols),
-        _numbers(pairs["rho"]),
-        threshold=rules.correlation_threshold,
-        top_n=rules.top_n,
-    )
-    stamp = {
-        "index_name": STATIC_INDEX,
-        **context.settings.scope,
-        "as_of": as_of,
-        "run_id": context.run_id,
-    }
-    named = equals({"index_name": STATIC_INDEX, **context.settings.scope})
-    where = f"{named} AND as_of = {timestamp_sql(as_of)}"
-    for contract, rows in ((INDEX_WEIGHTS, found.holdings), (INDEX_DECISIONS, found.decisions)):
-        frame = context.lake.frame(contract, [{**stamp, **asdict(row)} for row in rows])
-        context.lake.replace(contract, frame, where)
+    found = static_determination(context, rulebook.rules, as_of)
+    dated = f" AND as_of = {timestamp_sql(as_of)}"
+    _write_determinations(context, rulebook, {as_of: found}, dated)
     members = ", ".join(f"{row.symbol} {row.weight:.1%}" for row in found.holdings)
     dropped = sum(row.decision == "dropped" for row in found.decisions)
-    return TaskOutcome(
-        f"{len(found.holdings)} members of {len(symbols):,} symbols, {dropped:,} dropped by "
-        "correlation (in-sample)",
-        {f"{STATIC_INDEX} (in-sample)": members},
+    return (
+        f"{len(found.holdings)} members of {len(found.decisions):,} symbols, {dropped:,} dropped "
+        "by correlation (in-sample)",
+        {f"{rulebook.name} (in-sample)": members},
     )
 
 
-def _numbers(column: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Doubles with NaN for NULL."""
-    return np.asarray(column.to_numpy(), dtype=np.float64)
+def _write_walk_forward(
+    context: TaskContext, rulebook: Rulebook, made: WalkForward
+) -> tuple[str, dict[str, str]]:
+    """Put the index in the place of what earlier runs made of it."""
+    instants = [_EPOCH + timedelta(microseconds=int(date)) for date in made.dates]
+    found = dict(zip(instants, made.determinations, strict=True))
+    _write_determinations(context, rulebook, found, "")
+    message = f"{rulebook.name}: {len(found)} determinations"
+    newest = made.determinations[-1].holdings
+    members = ", ".join(f"{row.symbol} {row.weight:.1%}" for row in newest) or "cash"
+    figures = {f"{rulebook.name} from {instants[-1]:%Y-%m-%d %H:%M}": members}
+    if made.levels is None:
+        return f"{message}, none in effect yet", figures
+    names = level_names(rulebook.name, made.has_bitcoin)
+    found_statistics = list(
+        statistics(
+            made.levels,
+            names,
+            context.settings.archive.interval,
+            context.settings.index.trials,
+        )
+    )
+    frame = context.spark.createDataFrame
+    tables: list[tuple[TableContract, DataFrame]] = [
+        (INDEX_LEVELS, frame(level_rows(made.levels, names, made.stopped))),
+        (
+            INDEX_STATISTICS,
+            frame(pa.Table.from_pylist([asdict(row) for row in found_statistics], _STATISTICS)),
+        ),
+    ]
+    if made.levels.level.shape[1] > len(names):
+        tables.append((INDEX_RANDOM_LEVELS, frame(random_rows(made.levels, len(names)))))
+    of_rulebook = {"rulebook": rulebook.name, **context.settings.scope}
+    for contract, rows in tables:
+        _replace(context, contract, rows, of_rulebook, _WALKED, equals(of_rulebook))
+    values = {(row.index_name, row.statistic): row.value for row in found_statistics}
+    returns = ", ".join(f"{name} {values[name, 'total_return']:+.1%}" for name in names)
+    figures[f"{rulebook.name}, total return after costs"] = returns
+    below = values.get((rulebook.name, "random_share_below"))
+    if below is not None:
+        drawn = context.settings.index.random_portfolios
+        figures[f"{rulebook.name}, luck"] = f"ends above {below:.0%} of {drawn} random portfolios"
+    gone = sorted({symbol for symbols in made.stopped.values() for symbol in symbols})
+    if gone:
+        figures[f"{rulebook.name}, sold as they stopped trading"] = ", ".join(gone)
+    return f"{message}, {values[rulebook.name, 'total_return']:+.1%} after costs", figures
 
 
-def _indices(pairs: pa.Table, symbols: list[str]) -> np.ndarray[Any, np.dtype[np.int64]]:
-    index = {symbol: position for position, symbol in enumerate(symbols)}
-    sides = [[index[name] for name in pairs[side].to_pylist()] for side in ("symbol_a", "symbol_b")]
-    return np.column_stack([np.asarray(side, dtype=np.int64) for side in sides])
+_STATISTICS = pa.schema(
+    [
+        ("index_name", pa.string()),
+        ("statistic", pa.string()),
+        ("value", pa.float64()),
+        ("at", pa.timestamp("us", "UTC")),
+    ]
+)
+
+
+def _write_determinations(
+    context: TaskContext,
+    rulebook: Rulebook,
+    found: Mapping[datetime, Determination],
+    dated: str,
+) -> None:
+    """Write weights and decisions; `dated` narrows down which earlier ones they replace."""
+    stamp = {"index_name": rulebook.name, **context.settings.scope}
+    holdings = [(as_of, row) for as_of, each in found.items() for row in each.holdings]
+    decisions = [(as_of, row) for as_of, each in found.items() for row in each.decisions]
+    for contract, rows, schema in (
+        (INDEX_WEIGHTS, holdings, _HOLDINGS),
+        (INDEX_DECISIONS, decisions, _DECISIONS),
+    ):
+        table = pa.Table.from_pylist(
+            [{"as_of": as_of, **asdict(row)} for as_of, row in rows], schema
+        )
+        frame = context.spark.createDataFrame(table)
+        sources = _STATIC if rulebook.in_sample else _WALKED
+        _replace(context, contract, frame, stamp, sources, equals(stamp) + dated)
+
+
+_AS_OF = ("as_of", pa.timestamp("us", "UTC"))
+_HOLDINGS = pa.schema(
+    [
+        _AS_OF,
+        ("symbol", pa.string()),
+        ("weight", pa.float64()),
+        ("rank", pa.int32()),
+        ("sharpe", pa.float64()),
+        ("annual_volatility", pa.float64()),
+    ]
+)
+_DECISIONS = pa.schema(
+    [_AS_OF, *((name, pa.string()) for name in ("symbol", "decision", "rule", "detail"))]
+)
+
+
+def _replace(
+    context: TaskContext,
+    contract: TableContract,
+    rows: DataFrame,
+    stamp: Mapping[str, str],
+    sources: tuple[TableContract, ...],
+    where: str,
+) -> None:
+    """Stamp rows with their origin and put them in the place of earlier ones."""
+    read = [(each.full_name, context.lake.read_versions[each.full_name]) for each in sources]
+    versions = F.create_map(*(F.lit(part) for pair in read for part in pair))
+    columns = {name: F.lit(value) for name, value in {**stamp, "run_id": context.run_id}.items()}
+    context.lake.replace(
+        contract, rows.withColumns({**columns, "read_versions": versions.cast(_VERSIONS)}), where
+    )

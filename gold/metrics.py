@@ -47,6 +47,32 @@ class AssetMetrics:
     median_daily_quote_volume: float | None
 
 
+@dataclass(frozen=True)
+class RiskAndReturn:
+    """Annualised mean and deviation of log returns; see `AssetMetrics` for each figure."""
+
+    returns: int
+    annual_return: float | None
+    annual_volatility: float | None
+    sharpe: float | None
+
+
+def risk_and_return(returns: FloatArray, interval: Interval) -> RiskAndReturn:
+    """Annual return, volatility and Sharpe ratio of one symbol.
+
+    Args:
+        returns: n log returns in time order, NaN where there is none.
+        interval: Length of a bar.
+    """
+    returns = returns[~np.isnan(returns)]
+    if returns.size <= TOO_FEW_RETURNS:
+        return RiskAndReturn(returns.size, None, None, None)
+    annual_return = float(returns.sum()) * bars_per_year(interval) / returns.size
+    annual_volatility = _standard_deviation(returns) * math.sqrt(bars_per_year(interval))
+    sharpe = annual_return / annual_volatility if annual_volatility else None
+    return RiskAndReturn(returns.size, annual_return, annual_volatility, sharpe)
+
+
 def asset_metrics(
     open_time: IntArray,
     close: FloatArray,
@@ -66,19 +92,13 @@ def asset_metrics(
     Returns:
         The figures, known at the close of the last bar.
     """
-    returns = log_returns(close, segment)
-    returns = returns[~np.isnan(returns)]
-    annual_return = annual_volatility = sharpe = None
-    if returns.size > TOO_FEW_RETURNS:
-        annual_return = float(returns.sum()) * bars_per_year(interval) / returns.size
-        annual_volatility = _standard_deviation(returns) * math.sqrt(bars_per_year(interval))
-        sharpe = annual_return / annual_volatility if annual_volatility else None
+    ratios = risk_and_return(log_returns(close, segment), interval)
     return AssetMetrics(
         bars=close.size,
-        returns=returns.size,
-        annual_return=annual_return,
-        annual_volatility=annual_volatility,
-        sharpe=sharpe,
+        returns=ratios.returns,
+        annual_return=ratios.annual_return,
+        annual_volatility=ratios.annual_volatility,
+        sharpe=ratios.sharpe,
         max_drawdown=max_drawdown(close, segment),
         median_daily_quote_volume=median_daily_quote_volume(open_time, quote_volume),
     )
@@ -113,7 +133,8 @@ def median_daily_quote_volume(open_time: IntArray, quote_volume: FloatArray) -> 
     """
     if not open_time.size:
         return None
-    _, first_bars = np.unique(open_time // _MICROS_PER_DAY, return_index=True)
+    day = open_time // _MICROS_PER_DAY
+    first_bars = np.flatnonzero(np.append(True, day[1:] != day[:-1]))
     return _defined(np.median(np.add.reduceat(quote_volume, first_bars)))
 
 

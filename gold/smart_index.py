@@ -1,24 +1,20 @@
 """The smart index: which symbols it holds at one date, at which weights, and why.
 
-The rulebook is a chain of pure steps, eligible -> correlation tournament -> ranked -> weighted,
-each a function of arrays in symbol order; `determine` runs them for one determination date. All
-inputs are what was known at that date, so the outcome is too.
+The rulebook is a chain of pure steps, eligible -> correlation tournament -> ranked -> weighted ->
+capped, each a function of arrays in symbol order; `determine` runs them for one determination
+date. All inputs are what was known at that date, so the outcome is too.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import fsum
-from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from gold.metrics import TOO_FEW_RETURNS
+from gold.decisions import Decision, Determination, Holding, Refusal, told_apart
 from gold.returns import FloatArray, IntArray
-from lakehouse.errors import NotEnoughData
-
-BoolArray = npt.NDArray[np.bool_]
+from gold.weighting import cap_and_floor, weights_by
+from lakehouse.settings import RuleSettings
 
 
 @dataclass(frozen=True)
@@ -34,40 +30,6 @@ class Elimination:
     loser: int
     winner: int
     rho: float
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What became of one symbol, by which rule, and the numbers that decided."""
-
-    symbol: str
-    decision: Literal["selected", "dropped", "not_ranked", "ineligible"]
-    rule: Literal["history", "correlation", "rank"]
-    detail: str
-
-
-@dataclass(frozen=True)
-class Holding:
-    """One member of the index: its weight (fraction of 1) and its rank by Sharpe from 1."""
-
-    symbol: str
-    weight: float
-    rank: int
-    sharpe: float
-    annual_volatility: float
-
-
-@dataclass(frozen=True)
-class Determination:
-    """The index at one date: a decision for every symbol in symbol order, holdings by rank."""
-
-    decisions: tuple[Decision, ...]
-    holdings: tuple[Holding, ...]
-
-
-def eligible(sharpe: FloatArray, annual_volatility: FloatArray) -> BoolArray:
-    """Symbols that can be ranked and weighted: a Sharpe and a volatility above 0, both finite."""
-    return np.isfinite(sharpe) & np.isfinite(annual_volatility) & (annual_volatility > 0)
 
 
 def correlated_pairs(rho: FloatArray, threshold: float) -> tuple[IntArray, FloatArray]:
@@ -115,93 +77,95 @@ def rank_by_sharpe(sharpe: FloatArray) -> IntArray:
     return np.argsort(-sharpe, kind="stable")
 
 
-def inverse_volatility_weights(annual_volatility: FloatArray) -> FloatArray:
-    """Weights proportional to 1 / volatility that sum to 1.
+def top_with_buffer(is_member: Sequence[bool], top_n: int, rank_buffer: int) -> IntArray:
+    """Places of the symbols that an index takes, of all that were ranked.
+
+    A member stays while it is among the first `top_n + rank_buffer`; the places that are then
+    left go to the others by rank. Without a buffer these are the first `top_n`.
 
     Args:
-        annual_volatility: n >= 1 volatilities above 0, of the members alone.
+        is_member: Of each ranked symbol, best first, whether it was held until now.
+        top_n: Most members.
+        rank_buffer: Further ranks down to which a member is kept.
 
     Returns:
-        n positive weights.
+        Ascending places from 0, at most `top_n`.
     """
-    inverse: FloatArray = annual_volatility.min() / annual_volatility
-    # An exactly rounded sum: a member's weight does not depend on the order of the others.
-    return inverse / fsum(inverse)
+    near = range(min(len(is_member), top_n + rank_buffer))
+    stay = [place for place in near if is_member[place]]
+    enter = [place for place in near if not is_member[place]]
+    return np.sort(np.array([*stay, *enter][:top_n], dtype=np.int64))
 
 
 def determine(
     symbols: Sequence[str],
-    returns: IntArray,
+    refusals: Mapping[str, Refusal],
     sharpe: FloatArray,
     annual_volatility: FloatArray,
     pairs: IntArray,
     rho: FloatArray,
-    *,
-    threshold: float,
-    top_n: int,
+    rules: RuleSettings,
+    members: Collection[str] = (),
 ) -> Determination:
-    """Members, weights and reasons of the index at one determination date.
+    """Members, weights and reasons of an index at one determination date.
 
     Args:
-        symbols: N symbols in ascending order, each once.
-        returns: N numbers of log returns in the lookback.
+        symbols: N symbols in ascending order, each once: all that were listed before the date.
+        refusals: Those that are not eligible, and why; every other has a Sharpe and a volatility.
         sharpe: N Sharpe ratios, NaN where undefined.
         annual_volatility: N volatilities, NaN where undefined.
         pairs: (m, 2) index pairs i < j with |rho| above the threshold, in any order.
         rho: m correlations of the pairs.
-        threshold: The threshold of the pairs.
-        top_n: Most members of the index, at least 1.
+        rules: The rulebook; of its rules those from the tournament to cap and floor.
+        members: Symbols held until now, for the rank buffer.
 
     Returns:
-        One decision for each symbol, and the holdings.
+        One decision for each symbol, and the holdings: none when no symbol is eligible.
 
     Raises:
-        NotEnoughData: No symbol is eligible.
         ValueError: The symbols are not in ascending order.
     """
     if any(before >= after for before, after in pairwise(symbols)):
         raise ValueError("symbols must be in ascending order, each once")
-    admitted = eligible(sharpe, annual_volatility)
-    if not admitted.any():
-        raise NotEnoughData(
-            f"no index: none of {len(symbols)} symbols has more than {TOO_FEW_RETURNS} returns "
-            "and a volatility; give the lookback more months or the universe more symbols"
-        )
+    remaining = np.array([symbol not in refusals for symbol in symbols], dtype=np.bool_)
     order = np.lexsort((pairs[:, 1], pairs[:, 0]))
-    order = order[admitted[pairs[order]].all(axis=1)]
+    order = order[remaining[pairs[order]].all(axis=1)]
     eliminations = correlation_tournament(sharpe, pairs[order], rho[order])
-    remaining = admitted.copy()
     remaining[[elimination.loser for elimination in eliminations]] = False
     ranked = np.flatnonzero(remaining)
     ranked = ranked[rank_by_sharpe(sharpe[ranked])]
-    holdings = _holdings(symbols, sharpe, annual_volatility, ranked[:top_n])
+    taken = top_with_buffer(
+        [symbols[i] in members for i in ranked.tolist()], rules.top_n, rules.rank_buffer
+    )
+    if rules.weighting == "sharpe":
+        taken = taken[sharpe[ranked[taken]] > 0]
+    holdings = _holdings(symbols, sharpe, annual_volatility, ranked, taken, rules)
     decisions = (
-        *_ineligible(symbols, returns, admitted),
-        *(_dropped(symbols, sharpe, elimination, threshold) for elimination in eliminations),
-        *_ranked(symbols, sharpe, ranked, holdings),
+        *(Decision(symbol, "ineligible", why.rule, why.detail) for symbol, why in refusals.items()),
+        *(_dropped(symbols, sharpe, row, rules.correlation_threshold) for row in eliminations),
+        *_ranked(symbols, sharpe, ranked, holdings, rules),
     )
     return Determination(tuple(sorted(decisions, key=lambda row: row.symbol)), holdings)
 
 
 def _holdings(
-    symbols: Sequence[str], sharpe: FloatArray, annual_volatility: FloatArray, members: IntArray
+    symbols: Sequence[str],
+    sharpe: FloatArray,
+    annual_volatility: FloatArray,
+    ranked: IntArray,
+    taken: IntArray,
+    rules: RuleSettings,
 ) -> tuple[Holding, ...]:
-    """Holdings of the members, which come in the order of their ranks."""
-    weights = inverse_volatility_weights(annual_volatility[members])
+    """Holdings of the symbols at the places that are taken, of all ranked ones."""
+    if not taken.size:
+        return ()
+    held = ranked[taken]
+    weights = weights_by(rules.weighting, sharpe[held], annual_volatility[held])
+    weights = cap_and_floor(weights, rules.cap, rules.floor)
     return tuple(
-        Holding(symbols[i], float(weight), rank, float(sharpe[i]), float(annual_volatility[i]))
-        for rank, (i, weight) in enumerate(zip(members.tolist(), weights, strict=True), start=1)
+        Holding(symbols[i], weight, place + 1, float(sharpe[i]), float(annual_volatility[i]))
+        for i, place, weight in zip(held.tolist(), taken.tolist(), weights.tolist(), strict=True)
     )
-
-
-def _ineligible(
-    symbols: Sequence[str], returns: IntArray, admitted: BoolArray
-) -> Iterator[Decision]:
-    """Decisions on the symbols that were not admitted."""
-    for i in np.flatnonzero(~admitted).tolist():
-        too_few = f"{returns[i]} returns, more than {TOO_FEW_RETURNS} needed"
-        detail = "no volatility" if returns[i] > TOO_FEW_RETURNS else too_few
-        yield Decision(symbols[i], "ineligible", "history", detail)
 
 
 def _dropped(
@@ -210,8 +174,8 @@ def _dropped(
     """Decision on a symbol that lost the tournament."""
     loser, winner = elimination.loser, elimination.winner
     bound = float(np.copysign(threshold, elimination.rho))
-    rho, _ = _told_apart(elimination.rho, bound, decimals=3)
-    lower, higher = _told_apart(float(sharpe[loser]), float(sharpe[winner]), decimals=2)
+    rho, _ = told_apart(elimination.rho, bound, decimals=3)
+    lower, higher = told_apart(float(sharpe[loser]), float(sharpe[winner]), decimals=2)
     beyond = ">" if bound > 0 else "<"
     compared = f"{lower} < {higher}" if sharpe[loser] < sharpe[winner] else f"{lower} = {higher}"
     detail = f"rho {rho} with {symbols[winner]} {beyond} {bound:g}; Sharpe {compared}"
@@ -219,21 +183,28 @@ def _dropped(
 
 
 def _ranked(
-    symbols: Sequence[str], sharpe: FloatArray, ranked: IntArray, holdings: tuple[Holding, ...]
+    symbols: Sequence[str],
+    sharpe: FloatArray,
+    ranked: IntArray,
+    holdings: tuple[Holding, ...],
+    rules: RuleSettings,
 ) -> Iterator[Decision]:
-    """Decisions on the symbols that came to be ranked: the first of them are the holdings."""
+    """Decisions on the symbols that came to be ranked, best first."""
+    weights = {holding.symbol: holding.weight for holding in holdings}
     for rank, i in enumerate(ranked.tolist(), start=1):
         place = f"rank {rank} of {ranked.size}, Sharpe {sharpe[i]:.2f}"
-        if rank <= len(holdings):
-            weight = holdings[rank - 1].weight
+        weight = weights.get(symbols[i])
+        if weight is not None:
             yield Decision(symbols[i], "selected", "rank", f"{place}; weight {weight:.4f}")
         else:
-            left_out = f"{place}; the first {len(holdings)} are held"
-            yield Decision(symbols[i], "not_ranked", "rank", left_out)
+            reason = _passed_over(rank, float(sharpe[i]), len(holdings), rules)
+            yield Decision(symbols[i], "not_ranked", "rank", f"{place}; {reason}")
 
 
-def _told_apart(value: float, other: float, decimals: int) -> tuple[str, str]:
-    """Both numbers as text, with as many decimals as it takes to see that they differ."""
-    while value != other and f"{value:.{decimals}f}" == f"{other:.{decimals}f}":
-        decimals += 1
-    return f"{value:.{decimals}f}", f"{other:.{decimals}f}"
+def _passed_over(rank: int, sharpe: float, held: int, rules: RuleSettings) -> str:
+    """Why a ranked symbol is not held."""
+    if rules.weighting == "sharpe" and sharpe <= 0:
+        return "a weight by Sharpe needs one above 0"
+    if rules.rank_buffer and rank <= rules.top_n + rules.rank_buffer:
+        return f"{held} are held, members first"
+    return f"the first {held} are held"

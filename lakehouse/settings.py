@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -35,6 +36,20 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 # YAML has lists and no tuples.
 _FromList = Field(strict=False)
+
+Day = Annotated[str, StringConstraints(pattern=r"^20\d\d-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$")]
+Assets = Annotated[tuple[str, ...], _FromList]
+
+
+def _not_taken(name: str) -> str:
+    if name.startswith(("smart_", "random")) or name in ("equal_weight", "buy_and_hold_btc"):
+        raise ValueError(f"the name {name} is taken by an index that Candlelake makes itself")
+    return name
+
+
+IndexName = Annotated[
+    str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$"), AfterValidator(_not_taken)
+]
 
 
 class _Section(BaseModel):
@@ -104,12 +119,111 @@ class QualitySettings(_Section):
     max_rejected_share: Share
 
 
-class IndexSettings(_Section):
-    """The smart index's rulebook: `static` is in-sample, over all history."""
+class ExclusionSettings(_Section):
+    """Base assets that no walk-forward index holds, by kind.
 
-    mode: Literal["static"]
+    Attributes:
+        reviewed: Day on which a person last went through the lists, `YYYY-MM-DD`.
+        stable: Stablecoins of the quote currency.
+        pegged: Tokens that follow something else: another currency, a metal, a basket.
+        wrapped: Tokens that stand for another coin.
+        staked: Tokens that stand for a staked coin.
+        leveraged: Tokens that hold a multiple of a coin.
+    """
+
+    reviewed: Day
+    stable: Assets
+    pegged: Assets
+    wrapped: Assets
+    staked: Assets
+    leveraged: Assets
+
+
+class RuleSettings(_Section):
+    """The rules of one index.
+
+    Attributes:
+        calendar: How often it is determined: at the close of a month, of a week (Sunday) or of a
+            quarter, UTC.
+        lookback_days: Days of candles before a determination that decide it.
+        exclusions: Base assets that it never holds.
+        min_real_share: Least share of the lookback's bars that were published, not filled.
+        min_age_days: Least days since a symbol's first bar. One listed after the lookback began
+            is not eligible, whatever this says.
+        enter_volume: Least median daily quote volume to come in.
+        stay_volume: Least median daily quote volume of a member, at most `enter_volume`.
+        correlation_threshold: Of two symbols with a higher |correlation| one is dropped.
+        top_n: Most members.
+        rank_buffer: Ranks below `top_n` down to which a member is kept.
+        weighting: Weights by 1 / volatility, all equal, or by Sharpe ratio.
+        cap: Highest weight; one that `top_n` members could not fill is refused.
+        floor: Lowest weight.
+        delay_bars: Bars between a determination and its effect.
+        execution: Trades at the `next_open` after the determination and its delay, or at the
+            `close` before it.
+        cost_bps: Cost of one-way turnover, basis points.
+    """
+
+    calendar: Literal["monthly", "weekly", "quarterly"]
+    lookback_days: Annotated[int, Field(ge=1)]
+    exclusions: ExclusionSettings
+    min_real_share: Share
+    min_age_days: Annotated[int, Field(ge=0)]
+    enter_volume: Annotated[float, Field(ge=0)]
+    stay_volume: Annotated[float, Field(ge=0)]
     correlation_threshold: Annotated[float, Field(gt=0, le=1)]
     top_n: Annotated[int, Field(ge=1)]
+    rank_buffer: Annotated[int, Field(ge=0)]
+    weighting: Literal["inverse_volatility", "equal", "sharpe"]
+    cap: Annotated[float, Field(gt=0, le=1)]
+    floor: Annotated[float, Field(ge=0, lt=1)]
+    delay_bars: Annotated[int, Field(ge=0)]
+    execution: Literal["next_open", "close"]
+    cost_bps: Annotated[float, Field(ge=0, lt=10_000)]
+
+    @model_validator(mode="after")
+    def _thresholds_and_bounds_in_order(self) -> "RuleSettings":
+        if self.stay_volume > self.enter_volume:
+            raise ValueError(
+                f"stay_volume {self.stay_volume:g} is above enter_volume {self.enter_volume:g}"
+            )
+        if self.cap * self.top_n < 1:
+            raise ValueError(f"{self.top_n} members of at most cap {self.cap:g} do not reach 1")
+        if self.floor * self.top_n > 1:
+            raise ValueError(f"{self.top_n} members of at least floor {self.floor:g} exceed 1")
+        return self
+
+
+class IndexSettings(RuleSettings):
+    """The indices of a run, their rules and what they are compared with.
+
+    Attributes:
+        mode: `static` (in-sample, over all history, one date), `monthly` (walk-forward by the
+            calendar), or `both`.
+        random_portfolios: Random portfolios beside each walk-forward index.
+        seed: Seed of their draws.
+        trials: Settings that were tried before these, these included: what the deflated Sharpe
+            ratio allows for.
+        rulebooks: Further walk-forward indices: a name, and the rules that differ from these.
+    """
+
+    mode: Literal["static", "monthly", "both"]
+    random_portfolios: Annotated[int, Field(ge=0)]
+    seed: Annotated[int, Field(ge=0)]
+    trials: Annotated[int, Field(ge=1)]
+    rulebooks: Mapping[IndexName, RuleSettings]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rulebooks_start_from_these_rules(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping) or not isinstance(given.get("rulebooks"), Mapping):
+            return given
+        rules = {name: given[name] for name in RuleSettings.model_fields if name in given}
+        named = {
+            name: {**rules, **changes} if isinstance(changes, Mapping) else changes
+            for name, changes in given["rulebooks"].items()
+        }
+        return {**given, "rulebooks": named}
 
 
 class PcaSettings(_Section):
@@ -300,7 +414,8 @@ def _explain(error: ValidationError, layers: Sequence[tuple[str, Mapping[str, An
     """Name the file and the key of the first thing that is wrong, and how many more there are."""
     problems = error.errors()
     problem = problems[0]
-    path = [str(part) for part in problem["loc"]]
+    # pydantic adds "[key]" where the name of a mapping's entry is what is wrong.
+    path = [str(part) for part in problem["loc"] if part != "[key]"]
     where = next((name for name, layer in reversed(layers) if _holds(layer, path)), layers[0][0])
     reason = "no such key" if problem["type"] == "extra_forbidden" else problem["msg"]
     given = (

@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 
 from bronze.contracts import ARCHIVE_FILES, REJECTED_LINES
 from gold.contracts import ASSET_METRICS, CORRELATIONS, INDEX_DECISIONS, INDEX_WEIGHTS
-from gold.index import STATIC_INDEX
+from gold.rulebook import STATIC_INDEX
 from lakehouse.contracts import TableContract
 from lakehouse.errors import TableError
 from lakehouse.runs import TASK_RUNS

@@ -6,12 +6,24 @@ from typing import get_args, get_type_hints
 
 import pytest
 
-from gold.contracts import ASSET_METRICS, CORRELATIONS, INDEX_DECISIONS, INDEX_WEIGHTS
+from gold.contracts import (
+    ASSET_METRICS,
+    CORRELATIONS,
+    INDEX_DECISIONS,
+    INDEX_LEVELS,
+    INDEX_RANDOM_LEVELS,
+    INDEX_STATISTICS,
+    INDEX_WEIGHTS,
+)
+from gold.index_tables import Statistic
 from gold.metrics import AssetMetrics
 from gold.smart_index import Decision, Holding
 from lakehouse.contracts import TableContract
 
-CONTRACTS = [ASSET_METRICS, CORRELATIONS, INDEX_WEIGHTS, INDEX_DECISIONS]
+CONTRACTS = [
+    *(ASSET_METRICS, CORRELATIONS, INDEX_WEIGHTS, INDEX_DECISIONS),
+    *(INDEX_LEVELS, INDEX_RANDOM_LEVELS, INDEX_STATISTICS),
+]
 BY_TABLE = pytest.mark.parametrize("contract", CONTRACTS, ids=lambda contract: contract.name)
 
 Row = dict[str, object]
@@ -52,7 +64,40 @@ DECISION: Row = {
     "rule": "rank",
     "detail": "rank 1 of 1",
 }
+for index_row in (WEIGHT, DECISION):
+    index_row["read_versions"] = "{}"
+WALKED: Row = {
+    **{name: value for name, value in AT.items() if name != "as_of"},
+    "rulebook": "smart_monthly",
+    "read_versions": "{}",
+}
+LEVEL: Row = {
+    **WALKED,
+    "index_name": "equal_weight",
+    "open_time": "2025-02-01",
+    "level": 990.0,
+    "period_return": -0.01,
+    "cost": 0.001,
+    "turnover": 1.0,
+    "drawdown": -0.01,
+    "sold": None,
+}
+BAND: Row = {
+    **WALKED,
+    "open_time": "2025-02-01",
+    **dict.fromkeys(("p05", "p25", "p50", "p75", "p95"), 1000.0),
+}
+STATISTIC: Row = {
+    **WALKED,
+    "index_name": "smart_monthly",
+    "statistic": "sharpe",
+    "value": 1.0,
+    "at": None,
+}
 GOOD = {
+    "index_levels": LEVEL,
+    "index_random_levels": BAND,
+    "index_statistics": STATISTIC,
     "asset_metrics": METRICS,
     "correlations": PAIR,
     "index_weights": WEIGHT,
@@ -93,7 +138,10 @@ def test_keys_and_partitions() -> None:
 
 @pytest.mark.parametrize(
     ("contract", "result"),
-    [(ASSET_METRICS, AssetMetrics), (INDEX_WEIGHTS, Holding), (INDEX_DECISIONS, Decision)],
+    [
+        *((ASSET_METRICS, AssetMetrics), (INDEX_WEIGHTS, Holding), (INDEX_DECISIONS, Decision)),
+        (INDEX_STATISTICS, Statistic),
+    ],
 )
 def test_a_table_has_a_column_for_each_field_of_its_result(
     contract: TableContract, result: type
@@ -147,6 +195,12 @@ def test_null_passes_wherever_a_column_allows_it(contract: TableContract) -> Non
         (INDEX_WEIGHTS, {"annual_volatility": 0.0}, {"annual_volatility_positive"}),
         (INDEX_DECISIONS, {"decision": "kept"}, {"decision_known"}),
         (INDEX_DECISIONS, {"rule": "mood"}, {"rule_known"}),
+        (INDEX_LEVELS, {"level": 0.0}, {"level_positive"}),
+        (INDEX_LEVELS, {"cost": -0.001}, {"cost_within_bounds"}),
+        (INDEX_LEVELS, {"turnover": -1.0}, {"turnover_not_negative"}),
+        (INDEX_LEVELS, {"drawdown": 0.01}, {"drawdown_not_positive"}),
+        (INDEX_RANDOM_LEVELS, {"p25": 999.0}, {"in_order"}),
+        (INDEX_STATISTICS, {"at": "2025-02-01"}, {"a_number_or_a_date"}),
     ],
 )
 def test_a_bad_row_is_refused(contract: TableContract, changes: Row, broken: set[str]) -> None:

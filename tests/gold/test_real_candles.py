@@ -9,9 +9,12 @@ import polars as pl
 import pytest
 
 from gold.correlation import correlation_matrix
+from gold.decisions import Determination
+from gold.eligibility import without_ratio
 from gold.metrics import AssetMetrics, asset_metrics
 from gold.returns import FloatArray, log_returns, returns_matrix
-from gold.smart_index import Determination, correlated_pairs, determine
+from gold.smart_index import correlated_pairs, determine
+from tests.gold.markets import rules_with
 
 KLINES = Path(__file__).parents[2] / "samples/data/futures/um/monthly/klines"
 BAR = 4 * 3_600_000_000
@@ -60,14 +63,14 @@ class Gold:
         return np.array([getattr(row, name) for row in self.metrics.values()], dtype=np.float64)
 
     def index(self, top_n: int = 20) -> Determination:
+        ratios = self.column("sharpe"), self.column("annual_volatility")
+        counts = self.column("returns").astype(np.int64)
         return determine(
             list(self.metrics),
-            self.column("returns").astype(np.int64),
-            self.column("sharpe"),
-            self.column("annual_volatility"),
+            without_ratio(self.metrics, counts, *ratios),
+            *ratios,
             *correlated_pairs(self.rho, 0.85),
-            threshold=0.85,
-            top_n=top_n,
+            rules_with(top_n=top_n),
         )
 
 

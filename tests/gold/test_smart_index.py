@@ -1,6 +1,7 @@
 """The smart index's rulebook: exact tables, a literal tournament, and properties."""
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import FrozenInstanceError
 from math import fsum
 
@@ -10,20 +11,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gold.decisions import Decision, Determination, Holding
+from gold.eligibility import without_ratio
 from gold.returns import FloatArray, IntArray
 from gold.smart_index import (
-    Decision,
-    Determination,
     Elimination,
-    Holding,
     correlated_pairs,
     correlation_tournament,
     determine,
-    eligible,
-    inverse_volatility_weights,
     rank_by_sharpe,
+    top_with_buffer,
 )
-from lakehouse.errors import NotEnoughData
+from tests.gold.markets import rules_with
 
 NAN = float("nan")
 SEEDS = st.integers(0, 2**32 - 1)
@@ -45,26 +44,20 @@ def determination(
     rho: FloatArray,
     *,
     returns: IntArray | None = None,
-    threshold: float = 0.85,
-    top_n: int = 20,
+    members: Collection[str] = (),
+    **changed: object,
 ) -> Determination:
-    pairs, pair_rho = correlated_pairs(rho, threshold)
+    rules = rules_with(**changed)
+    ratios = [np.asarray(values, dtype=np.float64) for values in (sharpe, annual_volatility)]
+    counts = np.full(len(symbols), 500) if returns is None else returns
     return determine(
         symbols,
-        np.full(len(symbols), 500) if returns is None else returns,
-        np.asarray(sharpe, dtype=np.float64),
-        np.asarray(annual_volatility, dtype=np.float64),
-        pairs,
-        pair_rho,
-        threshold=threshold,
-        top_n=top_n,
+        without_ratio(symbols, counts, *ratios),
+        *ratios,
+        *correlated_pairs(rho, rules.correlation_threshold),
+        rules,
+        members,
     )
-
-
-def test_eligible_needs_a_sharpe_and_a_volatility() -> None:
-    sharpe = np.array([1.0, NAN, 1.0, NAN, -2.0, 1.0, np.inf, 0.0])
-    volatility = np.array([0.5, 0.5, NAN, NAN, 0.5, 0.0, 0.5, np.inf])
-    assert np.flatnonzero(eligible(sharpe, volatility)).tolist() == [0, 4]
 
 
 def test_correlated_pairs_are_strictly_above_of_either_sign_and_in_order() -> None:
@@ -149,27 +142,6 @@ def test_rank_is_descending_with_ties_in_symbol_order() -> None:
     assert rank_by_sharpe(sharpe).tolist() == [2, 6, 0, 3, 1, 4, 5]
 
 
-def test_weights_of_a_table_by_hand() -> None:
-    weights = inverse_volatility_weights(np.array([0.5, 1.0, 0.25]))
-    np.testing.assert_allclose(weights, [2 / 7, 1 / 7, 4 / 7], rtol=1e-15)
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.lists(st.floats(min_value=1e-9, max_value=1e9), min_size=1, max_size=517))
-def test_weights_are_positive_sum_to_one_and_reward_calm(volatility: list[float]) -> None:
-    weights = inverse_volatility_weights(np.array(volatility))
-    assert fsum(weights) == pytest.approx(1.0, abs=1e-15)
-    assert (weights > 0).all()
-    np.testing.assert_allclose(weights * volatility, weights[0] * volatility[0], rtol=1e-12)
-    backwards = inverse_volatility_weights(np.array(volatility[::-1]))
-    np.testing.assert_array_equal(backwards[::-1], weights)
-
-
-@pytest.mark.parametrize("volatility", [5e-324, 1e308])
-def test_weights_survive_extreme_volatilities(volatility: float) -> None:
-    assert inverse_volatility_weights(np.full(4, volatility)).tolist() == [0.25] * 4
-
-
 def test_a_determination_by_hand() -> None:
     outcome = determination(
         ["ADA", "BTC", "ETH", "LUNA", "SOL", "USDC", "XRP"],
@@ -242,10 +214,11 @@ def test_all_tied_and_uncorrelated_keeps_symbol_order() -> None:
 
 
 @pytest.mark.parametrize("size", [0, 3])
-def test_no_eligible_symbol_is_an_error_that_says_what_to_do(size: int) -> None:
+def test_with_no_eligible_symbol_nothing_is_held(size: int) -> None:
     nothing = np.full(size, NAN)
-    with pytest.raises(NotEnoughData, match=rf"none of {size} symbols .* more months"):
-        determination(["A", "B", "C"][:size], nothing, nothing, np.eye(size))
+    outcome = determination(["A", "B", "C"][:size], nothing, nothing, np.eye(size))
+    assert [row.decision for row in outcome.decisions] == ["ineligible"] * size
+    assert (outcome.holdings, outcome.eligible, outcome.members) == ((), (), frozenset())
 
 
 @pytest.mark.parametrize("symbols", [["B", "A"], ["A", "A"]])
@@ -255,11 +228,13 @@ def test_symbols_out_of_order_are_refused(symbols: list[str]) -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(SEEDS, st.integers(1, 30), st.sampled_from([0.0, 0.3, 0.85]))
+@given(SEEDS, st.integers(1, 30), st.sampled_from([0.05, 0.3, 0.85]))
 def test_what_holds_of_every_determination(seed: int, top_n: int, threshold: float) -> None:
     sharpe, volatility, rho = draw(seed)
     symbols = [f"S{number:02}" for number in range(sharpe.size)]
-    outcome = determination(symbols, sharpe, volatility, rho, threshold=threshold, top_n=top_n)
+    outcome = determination(
+        symbols, sharpe, volatility, rho, correlation_threshold=threshold, top_n=top_n
+    )
     decided = {row.symbol: row for row in outcome.decisions}
     held = {row.symbol for row in outcome.holdings}
     selected = {row.symbol for row in outcome.decisions if row.decision == "selected"}
@@ -279,7 +254,9 @@ def test_what_holds_of_every_determination(seed: int, top_n: int, threshold: flo
     passed_over = [sharpe[i] for i in standing if symbols[i] not in held]
     assert min(row.sharpe for row in outcome.holdings) >= max(passed_over, default=-np.inf)
     counted = Counter(row.decision for row in outcome.decisions)
-    assert counted["ineligible"] == int((~eligible(sharpe, volatility)).sum())
+    with_ratio = np.isfinite(sharpe) & np.isfinite(volatility)
+    assert counted["ineligible"] == int((~with_ratio).sum())
+    assert outcome.eligible == tuple(s for s, both in zip(symbols, with_ratio, strict=True) if both)
 
 
 def test_the_winner_of_a_dropped_symbol_need_not_be_held() -> None:
@@ -298,12 +275,65 @@ def test_the_order_of_the_pairs_changes_nothing(seed: int) -> None:
     symbols = [f"S{number:02}" for number in range(sharpe.size)]
     pairs, pair_rho = correlated_pairs(rho, 0.3)
     order = np.random.default_rng(seed).permutation(pair_rho.size)
-    returns = np.full(sharpe.size, 500)
+    refused = without_ratio(symbols, np.full(sharpe.size, 500), sharpe, volatility)
+    rules = rules_with(correlation_threshold=0.3, top_n=5)
     one, other = (
-        determine(symbols, returns, sharpe, volatility, p, r, threshold=0.3, top_n=5)
+        determine(symbols, refused, sharpe, volatility, p, r, rules)
         for p, r in ((pairs, pair_rho), (pairs[order], pair_rho[order]))
     )
     assert one == other
+
+
+@pytest.mark.parametrize(
+    ("is_member", "top_n", "rank_buffer", "places"),
+    [
+        ("......", 3, 0, [0, 1, 2]),
+        ("..m.m.", 3, 0, [0, 1, 2]),  # without a buffer a member counts like any other
+        ("...m.m", 3, 1, [0, 1, 3]),  # rank 4 is kept, rank 6 is too far
+        ("...mmm", 3, 3, [3, 4, 5]),
+        ("..mmmm", 3, 9, [2, 3, 4]),  # no more than top_n, the best of them
+        ("m.....", 3, 2, [0, 1, 2]),
+        (".m", 3, 2, [0, 1]),
+        ("", 3, 2, []),
+    ],
+)
+def test_rank_buffer_table(is_member: str, top_n: int, rank_buffer: int, places: list[int]) -> None:
+    taken = top_with_buffer([mark == "m" for mark in is_member], top_n, rank_buffer)
+    assert taken.tolist() == places
+
+
+def test_a_member_within_the_buffer_keeps_its_place_and_its_rank() -> None:
+    outcome = determination(
+        *(["A", "B", "C", "D"], [4, 3, 2, 1], [1] * 4, np.eye(4)),
+        members={"C", "D"},
+        top_n=2,
+        rank_buffer=1,
+    )
+    assert [(row.symbol, row.rank) for row in outcome.holdings] == [("A", 1), ("C", 3)]
+    assert [row.detail for row in outcome.decisions] == [
+        "rank 1 of 4, Sharpe 4.00; weight 0.5000",
+        "rank 2 of 4, Sharpe 3.00; 2 are held, members first",
+        "rank 3 of 4, Sharpe 2.00; weight 0.5000",
+        "rank 4 of 4, Sharpe 1.00; the first 2 are held",
+    ]
+
+
+def test_weights_by_sharpe_hold_only_what_has_one_above_0() -> None:
+    outcome = determination(
+        ["A", "B", "C"], [1.0, 3.0, 0.0], [1.0, 2.0, 0.5], np.eye(3), weighting="sharpe"
+    )
+    assert [(row.symbol, row.weight) for row in outcome.holdings] == [("B", 0.75), ("A", 0.25)]
+    assert outcome.decisions[2] == Decision(
+        "C", "not_ranked", "rank", "rank 3 of 3, Sharpe 0.00; a weight by Sharpe needs one above 0"
+    )
+
+
+def test_the_rules_cap_the_weights() -> None:
+    outcome = determination(
+        ["A", "B", "C"], [3, 2, 1], [0.1, 1.0, 2.0], np.eye(3), cap=0.5, floor=0.2, top_n=3
+    )
+    # 20 : 2 : 1: the first is capped, the others share the rest, the last is lifted to the floor.
+    assert [row.weight for row in outcome.holdings] == pytest.approx([0.5, 0.3, 0.2], abs=1e-15)
 
 
 def test_results_are_frozen() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from lakehouse.errors import SettingsError
-from lakehouse.settings import Settings, load_settings
+from lakehouse.settings import RuleSettings, Settings, load_settings
 
 CONF = Path(__file__).parents[2] / "conf"
 SAMPLE = CONF / "sample.yaml"
@@ -82,6 +82,7 @@ def test_the_settings_that_everyone_relies_on() -> None:
     assert (settings.silver.max_fill_bars, settings.silver.outage_share) == (6, 0.5)
     assert (settings.quality.max_failed_files, settings.quality.max_rejected_share) == (0, 0.01)
     assert (settings.index.correlation_threshold, settings.index.top_n) == (0.85, 20)
+    assert (settings.index.lookback_days, settings.index.cost_bps) == (90, 10)
     assert settings.ml.seed == 42
     assert settings.universe.mode == "historical-usdt"
     assert settings.mlflow.tracking_uri == "sqlite:///mlflow.db"
@@ -132,7 +133,16 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "silver.outage_share": SHARE,
     "silver.quote_volume_tolerance": SHARE,
     "quality.max_rejected_share": SHARE,
-    "index.mode": st.just("static"),
+    "index.mode": st.sampled_from(["static", "monthly", "both"]),
+    "index.calendar": st.sampled_from(["monthly", "weekly", "quarterly"]),
+    "index.exclusions.reviewed": st.sampled_from(["2024-02-29", "2026-01-31"]),
+    "index.min_real_share": SHARE,
+    "index.enter_volume": st.floats(1e7, 1e9),
+    "index.stay_volume": st.floats(0, 5e6),
+    "index.weighting": st.sampled_from(["inverse_volatility", "equal", "sharpe"]),
+    "index.cap": st.floats(0.05, 1),  # 20 members must be able to fill it
+    "index.floor": st.floats(0, 0.05),
+    "index.execution": st.sampled_from(["next_open", "close"]),
     "index.correlation_threshold": SHARE,
     "ml.kmeans.sweep": st.lists(COUNT),
     "catalog": st.none() | TEXT,
@@ -145,9 +155,14 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
 }
 
 
+EXCLUDED = ("stable", "pegged", "wrapped", "staked", "leveraged")
+
+
 def value_of(key: str) -> st.SearchStrategy[Any]:
     if key.startswith("silver.severity."):
         return st.sampled_from(["reject", "warn"])
+    if key in (f"index.exclusions.{kind}" for kind in EXCLUDED):
+        return st.lists(TEXT, max_size=3)
     return VALUES.get(key, COUNT)
 
 
@@ -186,6 +201,43 @@ def test_a_list_of_symbols_comes_with_its_mode() -> None:
         assert refused(SAMPLE, override).startswith("--set: universe: ")
 
 
+def test_a_named_rulebook_is_the_rules_of_the_index_with_some_changed(environment: Path) -> None:
+    environment.write_text("index: {top_n: 7, rulebooks: {small: {top_n: 3}, weekly: {}}}")
+    index = load_settings(environment, ["index.rulebooks.weekly.calendar=weekly"]).index
+    rules = {name: getattr(index, name) for name in RuleSettings.model_fields}
+    assert index.rulebooks == {
+        "small": RuleSettings.model_validate({**rules, "top_n": 3}),
+        "weekly": RuleSettings.model_validate({**rules, "calendar": "weekly"}),
+    }
+
+
+@pytest.mark.parametrize("name", ["smart_monthly", "equal_weight", "buy_and_hold_btc", "random_1"])
+def test_a_named_rulebook_takes_no_name_of_another_index(name: str) -> None:
+    said = refused(SAMPLE, f"index.rulebooks.{name}={{}}")
+    assert said.startswith("--set: index.rulebooks")
+    assert "is taken" in said
+
+
+@pytest.mark.parametrize("name", ["Top10", "10top", "top-10", "''"])
+def test_the_name_of_a_rulebook_is_one_that_a_table_can_hold(name: str) -> None:
+    assert "pattern" in refused(SAMPLE, f"index.rulebooks={{{name}: {{}}}}")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "reason"),
+    [
+        (["index.enter_volume=1"], "stay_volume 5e+06 is above enter_volume 1"),
+        (["index.cap=0.04"], "20 members of at most cap 0.04 do not reach 1"),
+        (["index.floor=0.06"], "20 members of at least floor 0.06 exceed 1"),
+        (["index.rulebooks={few: {top_n: 3, cap: 0.3}}"], "3 members of at most cap 0.3"),
+    ],
+)
+def test_rules_that_cannot_be_kept_are_refused(overrides: list[str], reason: str) -> None:
+    said = refused(SAMPLE, *overrides)
+    assert said.startswith("--set: index")
+    assert reason in said
+
+
 def test_the_months_are_in_order() -> None:
     one = load_settings(SAMPLE, ["archive.start=2025-12"])
     assert one.archive.start == one.archive.end
@@ -203,6 +255,13 @@ UNKNOWN_OR_ILL_TYPED = [
     ("index.top_n", "true", "integer"),
     ("index.top_n", "0", "greater than or equal to 1"),
     ("index.correlation_threshold", "1.5", "less than or equal to 1"),
+    ("index.mode", "daily", "'static', 'monthly' or 'both'"),
+    ("index.exclusions.reviewed", "'2025-02-32'", "pattern"),
+    ("index.exclusions.stabel", "[USDC]", "no such key"),
+    ("index.rulebooks.top10.topn", "10", "no such key"),
+    ("index.rulebooks.top10.top_n", "0", "greater than or equal to 1"),
+    ("index.rulebooks.top10.mode", "static", "no such key"),
+    ("index.rulebooks.top10", "10", "dictionary"),
     ("quality.max_rejected_share", ".nan", "finite"),
     ("silver.quote_volume_tolerance", ".inf", "finite"),
     ("archive.interval", "4H", "'4h'"),
@@ -366,6 +425,15 @@ def test_the_digest_does_not_depend_on_the_order_or_the_layer(environment: Path)
         *("silver.max_fill_bars=7", "silver.outage_share=0.51", "silver.severity={x: warn}"),
         *("silver.quote_volume_tolerance=0.1", "quality.max_failed_files=1"),
         *("quality.max_rejected_share=0.1", "index.correlation_threshold=0.8"),
+        *("index.mode=both", "index.calendar=weekly", "index.lookback_days=30"),
+        *("index.exclusions.reviewed='2024-01-01'", "index.exclusions.stable=[]"),
+        *("index.exclusions.pegged=[]", "index.exclusions.wrapped=[]"),
+        *("index.exclusions.staked=[]", "index.exclusions.leveraged=[]"),
+        *("index.min_real_share=0.8", "index.min_age_days=1", "index.enter_volume=10000001"),
+        *("index.stay_volume=1", "index.rank_buffer=1", "index.weighting=equal", "index.cap=0.2"),
+        *("index.floor=0.01", "index.delay_bars=1", "index.execution=close", "index.cost_bps=5"),
+        *("index.random_portfolios=0", "index.seed=43", "index.trials=2"),
+        *("index.rulebooks={other: {}}", "index.rulebooks={other: {top_n: 3}}"),
         *("index.top_n=19", "ml.seed=43", "ml.pca.components=9", "ml.kmeans.clusters=4"),
         *("ml.kmeans.sweep=[3]", "ml.gbt.max_iter=9", "ml.gbt.max_depth=6", "ml.gbt.folds=4"),
         *("ml.gbt.embargo_bars=31", "mlflow.tracking_uri=x", "report.folder=x"),

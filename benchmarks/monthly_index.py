@@ -1,0 +1,195 @@
+"""Time and memory of the monthly index on a made-up market of any size.
+
+    .venv/bin/python benchmarks/monthly_index.py --symbols 2000 --years 5
+
+The candles are SYNTHETIC: seeded random walks with a common factor, some listed late, some ended.
+Only the task `smart_index` is timed. Linux only: peaks of memory are read from /proc.
+"""
+
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import click
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import functions as F
+
+from gold.tasks import smart_index
+from lakehouse.session import spark_session
+from lakehouse.settings import load_settings
+from lakehouse.tables import Lake
+from silver.contracts import CANDLES, LISTINGS
+
+ROOT = Path(__file__).parent.parent
+START = 1_577_836_800_000_000  # 2020-01-01 UTC, microseconds
+BAR = 4 * 3_600_000_000
+SEED = 42
+
+
+def symbols_name(number: int) -> str:
+    """Name of a symbol; the first is Bitcoin's."""
+    return "BTCUSDT" if number == 0 else f"SYN{number:04d}USDT"
+
+
+def life(number: int, bars: int) -> tuple[int, int]:
+    """First and last bar of a symbol: a third comes late, a tenth ends early."""
+    lots = np.random.default_rng([SEED, number]).random(4)
+    first = int(lots[0] * bars * 0.8) if number and lots[1] < 1 / 3 else 0
+    last = bars - 1 if number == 0 or lots[2] > 0.1 else first + int(lots[3] * (bars - first - 1))
+    return first, last
+
+
+def candles_of(number: int, common: np.ndarray) -> pa.Table:
+    """Columns of silver.candles that differ from row to row, of one symbol."""
+    first, last = life(number, common.size)
+    size = last - first + 1
+    rng = np.random.default_rng([SEED, 1, number])
+    own = rng.normal(0, 0.012, size)
+    close = 100 * np.exp(np.cumsum((0.3 + rng.random()) * common[first : last + 1] + own))
+    opens = np.concatenate([[100.0], close[:-1]])
+    return pa.table(
+        {
+            "symbol": pa.repeat(symbols_name(number), size),
+            "open_us": START + BAR * np.arange(first, last + 1),
+            "open": opens,
+            "high": np.maximum(opens, close),
+            "low": np.minimum(opens, close),
+            "close": close,
+            "quote_volume": np.exp(rng.normal(16 + rng.normal(), 0.5, size)),
+        }
+    )
+
+
+@click.command()
+@click.option("--symbols", default=2000, show_default=True)
+@click.option("--years", default=5, show_default=True)
+def main(symbols: int, years: int) -> None:
+    """Make the market, run the task, print."""
+    place = Path(tempfile.mkdtemp())
+    overrides = [f"warehouse={place}/lake", "index.mode=monthly"]
+    settings = load_settings(ROOT / "conf" / "sample.yaml", overrides)
+    with spark_session(settings.spark) as spark:
+        lake = Lake(spark, settings.warehouse)
+        rows = write_market(spark, lake, symbols, years * 365 * 6)
+        memory = PeakMemory()
+        memory.start()
+        started = time.monotonic()
+        done = smart_index.run(spark, settings, "benchmark", "benchmark")
+        seconds = time.monotonic() - started
+        memory.stop()
+    print(f"{rows:,} candles of {symbols:,} synthetic symbols, {years} years of 4h")
+    print(f"{done.message}")
+    print(f"{seconds:.0f} s; most memory at once, MB: {memory}")
+    shutil.rmtree(place)
+
+
+def write_market(spark, lake: Lake, symbols: int, bars: int) -> int:  # noqa: ANN001  # Spark's type is imported late
+    """Write silver.candles and silver.listings; returns the number of candles."""
+    common = np.random.default_rng(SEED).normal(0, 0.008, bars)
+
+    def make(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            for number in batch["id"].to_pylist():
+                yield from candles_of(number, common).to_batches()
+
+    ddl = (
+        "symbol string, open_us bigint, open double, high double, low double, close double, "
+        "quote_volume double"
+    )
+    made = spark.range(0, symbols, 1, 8).mapInArrow(make, ddl)
+    constants = {
+        "market": F.lit("um"),
+        "interval": F.lit("4h"),
+        "open_time": F.timestamp_micros("open_us"),
+        "volume": F.lit(1.0),
+        "trades": F.lit(1).cast("bigint"),
+        "taker_buy_base": F.lit(0.0),
+        "taker_buy_quote": F.lit(0.0),
+        "is_filled": F.lit(False),
+        "segment": F.lit(1),
+        "warnings": F.lit(None).cast("array<string>"),
+        "source_file": F.lit("synthetic"),
+        "line": F.lit(1).cast("bigint"),
+        "month": F.date_format(F.timestamp_micros("open_us"), "yyyy-MM"),
+    }
+    lake.append(CANDLES, made.withColumns(constants).drop("open_us"))
+    lives = [life(number, bars) for number in range(symbols)]
+    table = pa.table(
+        {
+            "symbol": [symbols_name(number) for number in range(symbols)],
+            "first": [START + BAR * first for first, _ in lives],
+            "last": [START + BAR * last for _, last in lives],
+            "bars": [last - first + 1 for first, last in lives],
+        }
+    )
+    listed = spark.createDataFrame(table).select(
+        F.lit("um").alias("market"),
+        F.lit("4h").alias("interval"),
+        "symbol",
+        F.timestamp_micros("first").alias("first_open_time"),
+        F.timestamp_micros("last").alias("last_open_time"),
+        "bars",
+        F.lit(0).cast("bigint").alias("filled_bars"),
+        F.lit("trading").alias("status"),
+    )
+    lake.append(LISTINGS, listed)
+    return sum(last - first + 1 for first, last in lives)
+
+
+class PeakMemory:
+    """Most resident memory of this process's tree at once, by program."""
+
+    def __init__(self) -> None:
+        self._peak: dict[str, int] = {}
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def start(self) -> None:
+        """Begin to look, twice a second."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop looking."""
+        self._done.set()
+        self._thread.join()
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name} {kb // 1024:,}" for name, kb in sorted(self._peak.items()))
+
+    def _watch(self) -> None:
+        while not self._done.wait(0.5):
+            now: dict[str, int] = {}
+            for pid in tree(threading.main_thread().native_id or 0):
+                try:
+                    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+                except OSError:
+                    continue  # it has ended
+                status = dict(line.split(":", 1) for line in lines)
+                kb = int(status.get("VmRSS", "0 kB").split()[0])
+                name = status["Name"].strip()
+                now[name] = now.get(name, 0) + kb
+            for name, kb in now.items():
+                self._peak[name] = max(self._peak.get(name, 0), kb)
+
+
+def tree(root: int) -> list[int]:
+    """A process and all below it."""
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(stat.read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+        children.setdefault(parent, []).append(int(stat.parent.name))
+    found = [root]
+    for pid in found:
+        found.extend(children.get(pid, []))
+    return found
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""What an index decided on each symbol, in the words and numbers of `gold.index_decisions`."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+Verdict = Literal["selected", "dropped", "not_ranked", "ineligible"]
+Rule = Literal["exclusion", "history", "trading", "liquidity", "correlation", "rank"]
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """The first eligibility rule that a symbol breaks, and the numbers of it."""
+
+    rule: Rule
+    detail: str
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What became of one symbol, by which rule, and the numbers that decided."""
+
+    symbol: str
+    decision: Verdict
+    rule: Rule
+    detail: str
+
+
+@dataclass(frozen=True)
+class Holding:
+    """One member of an index: its weight (fraction of 1) and its rank by Sharpe from 1."""
+
+    symbol: str
+    weight: float
+    rank: int
+    sharpe: float
+    annual_volatility: float
+
+
+@dataclass(frozen=True)
+class Determination:
+    """An index at one date: a decision for every symbol in symbol order, holdings by rank."""
+
+    decisions: tuple[Decision, ...]
+    holdings: tuple[Holding, ...]
+
+    @property
+    def eligible(self) -> tuple[str, ...]:
+        """Symbols that no eligibility rule refused, in symbol order: the eligible universe."""
+        return tuple(row.symbol for row in self.decisions if row.decision != "ineligible")
+
+    @property
+    def members(self) -> frozenset[str]:
+        """Symbols that are held."""
+        return frozenset(row.symbol for row in self.holdings)
+
+
+def told_apart(value: float, other: float, decimals: int) -> tuple[str, str]:
+    """Both numbers as text, with as many decimals as it takes to see that they differ."""
+    while value != other and f"{value:,.{decimals}f}" == f"{other:,.{decimals}f}":
+        decimals += 1
+    return f"{value:,.{decimals}f}", f"{other:,.{decimals}f}"
+
+
+def instant(micros: int) -> str:
+    """A time in UTC microseconds as text, to the minute."""
+    return f"{datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros):%Y-%m-%d %H:%M}"
