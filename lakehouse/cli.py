@@ -20,6 +20,7 @@ from rich.logging import RichHandler
 from rich.markup import escape
 from rich.table import Column, Table
 
+from lakehouse.console import err
 from lakehouse.errors import ArchiveError, CandlelakeError, JobError, in_one_line
 from lakehouse.jobs import find_job, load_task
 from lakehouse.session import spark_session
@@ -29,9 +30,7 @@ from lakehouse.tables import register_tables, require_tables
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-# stdout carries results alone, so that they can be piped; progress and errors go to stderr.
 out = Console(soft_wrap=True, emoji=False)
-err = Console(stderr=True, emoji=False)
 
 # Columns of a file or pipe, which has no width: no table's line is broken and no value cut.
 _PIPE_WIDTH = 10_000

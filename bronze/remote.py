@@ -1,0 +1,149 @@
+"""An http archive: listing and landing at the same time, symbol by symbol."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bronze.archive import (
+    CHECKSUM_SUFFIX,
+    Cadence,
+    ListedFile,
+    files_prefix,
+    parse_key,
+)
+from bronze.http import Http
+from bronze.landed import RemoteFile
+from bronze.landing import Landing, LandingAccount, locked
+from bronze.listing import ListedObject, listed_symbols, pages
+from bronze.plan import months_between, wanted_files
+from bronze.progress import landing_progress
+from lakehouse.console import err
+from lakehouse.settings import ArchiveSettings
+
+# Listings asked for at once: fewer than downloads, which they go before.
+_LISTINGS_AT_ONCE = 4
+_CADENCES: tuple[Cadence, ...] = ("monthly", "daily")
+
+
+@dataclass
+class RemoteListing:
+    """What an http archive holds of the wanted symbols, and what became of the wanted files.
+
+    Attributes:
+        files: Every file that was listed. The wanted ones are landed or have a `failure`; the
+            others have no checksum.
+        unexpected: Keys of the ZIPs whose names do not fit.
+        account: What became of each wanted file.
+    """
+
+    files: list[ListedFile] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    account: LandingAccount = field(default_factory=LandingAccount)
+
+
+def land_archive(
+    http: Http,
+    archive: ArchiveSettings,
+    chosen: Callable[[Collection[str]], Iterable[str]],
+    stop: threading.Event,
+) -> RemoteListing:
+    """List the archive and land the files that the settings want, both at the same time.
+
+    Args:
+        http: The connections.
+        archive: Its addresses, the landing folder, and what is wanted.
+        chosen: From all symbols of the archive, those that are wanted.
+        stop: Set it to break the landing off.
+
+    Raises:
+        ArchiveError: The listing cannot be had.
+        EnvironmentProblem: The landing folder has no room or cannot be written.
+    """
+    symbols = {
+        cadence: set(listed_symbols(http, archive.listing_url, archive.market, cadence))
+        for cadence in _CADENCES
+    }
+    found = RemoteListing()
+    others: list[ListedFile] = []
+    root = Path(archive.landing)
+
+    def plan(symbol: str) -> None:
+        remotes, unexpected = _list_symbol(http, archive, symbol, symbols)
+        listed = [ListedFile(each.key, each.size_bytes, None) for each in remotes]
+        wanted = {f.key.source_file for f in wanted_files(listed, archive.start, archive.end)}
+        for cadence in _CADENCES:
+            landing.add(
+                [
+                    each
+                    for each in remotes
+                    if each.key.cadence == cadence and each.key.source_file in wanted
+                ]
+            )
+        found.unexpected.extend(unexpected)
+        others.extend(file for file in listed if file.key.source_file not in wanted)
+
+    with (
+        locked(root),
+        landing_progress(err) as progress,
+        Landing(http, archive.url, root, archive.transfers, progress, stop) as landing,
+        ThreadPoolExecutor(_LISTINGS_AT_ONCE, thread_name_prefix="listing") as lister,
+    ):
+        for _ in lister.map(plan, sorted(chosen(set().union(*symbols.values())))):
+            pass
+    found.account = landing.account
+    found.files = [*landing.account.files, *others]
+    found.unexpected.sort()
+    return found
+
+
+def _list_symbol(
+    http: Http, archive: ArchiveSettings, symbol: str, symbols: dict[Cadence, set[str]]
+) -> tuple[list[RemoteFile], list[str]]:
+    """A symbol's monthly files, and its daily ones as far as they can matter."""
+
+    def listed(cadence: Cadence, after: str = "") -> tuple[list[RemoteFile], list[str]]:
+        if symbol not in symbols[cadence]:
+            return [], []
+        prefix = files_prefix(archive.market, cadence, symbol, archive.interval)
+        marker = f"{prefix}{symbol}-{archive.interval}-{after}" if after else ""
+        objects = [
+            each
+            for page in pages(http, archive.listing_url, prefix, marker)
+            for each in page.objects
+        ]
+        return remote_files(objects)
+
+    monthly, unexpected = listed("monthly")
+    months = {each.key.month for each in monthly}
+    uncovered = [m for m in months_between(archive.start, archive.end) if m not in months]
+    if not uncovered:
+        return monthly, unexpected
+    # Daily files before the first uncovered month are superseded. They matter only where no monthly
+    # file shows that the symbol lived before it.
+    after = uncovered[0] if months and min(months) < uncovered[0] else ""
+    daily, more_unexpected = listed("daily", after)
+    return [*monthly, *daily], [*unexpected, *more_unexpected]
+
+
+def remote_files(objects: Iterable[ListedObject]) -> tuple[list[RemoteFile], list[str]]:
+    """Source files among listed objects, with the CHECKSUM beside each, and misnamed ZIPs."""
+    by_key = {each.key: each for each in objects}
+    files: list[RemoteFile] = []
+    unexpected: list[str] = []
+    for source_file, listed in by_key.items():
+        if not source_file.lower().endswith(".zip"):
+            continue
+        key = parse_key(source_file)
+        if key is None:
+            unexpected.append(source_file)
+            continue
+        checksum = by_key.get(source_file + CHECKSUM_SUFFIX)
+        checksum_edition = "" if checksum is None else checksum.edition
+        files.append(
+            RemoteFile(key, listed.size_bytes, listed.etag, listed.edition, checksum_edition)
+        )
+    return files, unexpected
