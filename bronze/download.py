@@ -14,10 +14,11 @@ from urllib.parse import quote
 import requests
 
 from bronze.archive import CHECKSUM_MAX_BYTES, CHECKSUM_SUFFIX, parse_checksum
-from bronze.http import BrokenTransfer, Http, RequestFailed
+from bronze.http import BrokenTransfer, Http, RequestFailed, has_known_end
 from bronze.landed import PART_SUFFIX, LandedFile, RemoteFile, write_whole
 
-_CHUNK_BYTES = 256 * 1024
+# What a broken transfer loses at the most of what had come.
+_CHUNK_BYTES = 16 * 1024
 
 # Called after each chunk; raises to break the transfer off.
 Checkpoint = Callable[[], None]
@@ -85,15 +86,24 @@ def land_file(
 def _land_checksum(http: Http, url: str, target: Path) -> str | None:
     """Fetch and keep the CHECKSUM file; None if there is none or it is malformed."""
     path = target.with_name(target.name + CHECKSUM_SUFFIX)
+
+    def attempt() -> tuple[bytes, str | None]:
+        with http.answer(url + CHECKSUM_SUFFIX) as response:
+            content = response.content[:CHECKSUM_MAX_BYTES]
+        published = parse_checksum(content.decode("utf-8", "replace"), target.name)
+        if published is None and not has_known_end(response):
+            raise BrokenTransfer(f"{response.url}: the body may be cut off")
+        return content, published
+
     try:
-        content = http.read(url + CHECKSUM_SUFFIX)[:CHECKSUM_MAX_BYTES]
+        content, published = http.retried(attempt)
     except RequestFailed as error:
         if not error.missing:
             raise
         path.unlink(missing_ok=True)
         return None
     write_whole(path, content)
-    return parse_checksum(content.decode("utf-8", "replace"), target.name)
+    return published
 
 
 def _download(
@@ -119,14 +129,13 @@ def _download(
                     part.unlink(missing_ok=True)
                     part = target.with_name(part_name(target.name, etag))
                 _write(response, part, mode, checkpoint)
-                told = "Content-Length" in response.headers
+                told = has_known_end(response)
         except RequestFailed as error:
             if not start:
                 raise
             # What cannot be gone on with may still be had from its start.
             part.unlink(missing_ok=True)
             raise BrokenTransfer(str(error)) from error
-        # Where a length is told, a body that ends early has been noticed by now.
         if not told and part.stat().st_size < remote.size_bytes:
             raise BrokenTransfer(f"{url}: the body ends after {part.stat().st_size:,} bytes")
         return part

@@ -96,7 +96,7 @@ def _ask(http: Http, url: str, shape: TypeAdapter[T], key: str) -> T:
         "trades today"
     )
     try:
-        return shape.validate_json(http.read(url))
+        return http.read(url, shape.validate_json)
     except RequestFailed as error:
         raise ArchiveError(
             f"the exchange cannot be asked: {error}: try later, {offline}"

@@ -128,16 +128,28 @@ class Http:
         except requests.RequestException as error:
             raise RequestFailed(f"{url}: {_reason(error)}") from error
 
-    def read(self, url: str, params: Mapping[str, str] = {}) -> bytes:
-        """The whole body of a small object, with retries.
+    def read(self, url: str, parse: Callable[[bytes], T], params: Mapping[str, str] = {}) -> T:
+        """What a small object says, with retries.
+
+        Args:
+            url: Its address.
+            parse: Reads the whole body; raises a ValueError for what is none.
+            params: The query.
 
         Raises:
             RequestFailed: It cannot be had.
+            ValueError: As `parse` raises it, of a body that is known to be whole.
         """
 
-        def attempt() -> bytes:
+        def attempt() -> T:
             with self.answer(url, params) as response:
-                return response.content
+                body = response.content
+            try:
+                return parse(body)
+            except ValueError as error:
+                if has_known_end(response):
+                    raise
+                raise BrokenTransfer(f"{url}: the body may be cut off ({error})") from error
 
         return self.retried(attempt)
 
@@ -164,6 +176,12 @@ class Http:
             return max(0.0, (until - self._now()).total_seconds())
         except (ValueError, TypeError):  # TypeError: a date without its zone
             return None
+
+
+def has_known_end(response: requests.Response) -> bool:
+    """Whether a body that was cut off has been noticed: not where only the end of file ends it."""
+    headers = response.headers
+    return "Content-Length" in headers or headers.get("Transfer-Encoding", "") == "chunked"
 
 
 def _seconds_to_wait(state: RetryCallState) -> float:

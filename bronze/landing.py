@@ -88,6 +88,7 @@ class Landing:
         self._transfers = transfers
         self._pool = ThreadPoolExecutor(transfers, thread_name_prefix="landing")
         self._workers: list[Future[None]] = []
+        self._failure: LandingStopped | None = None
         self.account = LandingAccount()
 
     def __enter__(self) -> Landing:
@@ -156,11 +157,11 @@ class Landing:
             except LandingStopped:
                 return
             except OSError as error:
-                self._stop.set()
-                raise LandingStopped(
+                self._break_off(
                     f"{folder.folder} cannot be written ({error.strerror or error}): make room "
                     "there or set archive.landing to another folder; a new run goes on from here"
-                ) from error
+                )
+                return
             except BaseException:
                 self._stop.set()
                 raise
@@ -192,27 +193,33 @@ class Landing:
                 self.account.bytes_landed += landed.size_bytes
         self._progress.done(remote.size_bytes)
 
+    def _break_off(self, why: str) -> None:
+        with self._lock:
+            self._failure = self._failure or LandingStopped(why)
+        self._stop.set()
+
     def _checkpoint(self) -> None:
         if self._stop.is_set():
-            raise LandingStopped("the landing was broken off: a new run goes on from here")
+            raise self._failure or LandingStopped(
+                "the landing was broken off: a new run goes on from here"
+            )
 
     def _require_room(self) -> None:
-        missing = (
-            self._progress.outstanding_bytes + _RESERVE_BYTES - shutil.disk_usage(self._root).free
-        )
+        free = shutil.disk_usage(self._root).free
+        missing = self._progress.outstanding_bytes + _RESERVE_BYTES - free
         if missing > 0:
-            self._stop.set()
-            raise LandingStopped(
+            self._break_off(
                 f"{self._root.absolute()} lacks {missing / 1e9:,.1f} GB for the files planned so "
                 "far: make room there, set archive.landing to a larger disk, or ask for less "
                 "with the other archive and universe settings"
             )
+        self._checkpoint()
 
     def _raise_failure(self) -> None:
         for worker in self._workers:
-            error = worker.exception()
-            if error is not None:
-                raise error
+            worker.result()
+        if self._failure is not None:
+            raise self._failure
 
 
 @contextmanager

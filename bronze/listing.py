@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from xml.etree import ElementTree
 
 from bronze.archive import Cadence, Market, klines_prefix
-from bronze.http import BrokenTransfer, Http
+from bronze.http import Http
 from lakehouse.errors import ArchiveError
 
 
@@ -79,19 +79,12 @@ def listed_symbols(http: Http, listing_url: str, market: Market, cadence: Cadenc
 def _page(http: Http, listing_url: str, prefix: str, marker: str) -> ListingPage:
     params = {"prefix": prefix, "delimiter": "/"} | ({"marker": marker} if marker else {})
 
-    def attempt() -> ListingPage:
-        with http.answer(listing_url, params) as response:
-            body = response.content
-        try:
-            return parse_page(body)
-        except ValueError as error:
-            # Of an answer without its length, a part looks whole until it is parsed.
-            raise BrokenTransfer(
-                f"{listing_url} gives no S3 listing of {prefix} ({error}): check "
-                "archive.listing_url"
-            ) from error
-
-    return http.retried(attempt)
+    try:
+        return http.read(listing_url, parse_page, params)
+    except ValueError as error:
+        raise ArchiveError(
+            f"{listing_url} gives no S3 listing of {prefix} ({error}): check archive.listing_url"
+        ) from error
 
 
 def parse_page(body: bytes) -> ListingPage:

@@ -100,7 +100,7 @@ def served(root: Path) -> Iterator[ServedArchive]:
     class Handler(_Handler):
         served = archive
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = _Server(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     archive.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
@@ -111,6 +111,11 @@ def served(root: Path) -> Iterator[ServedArchive]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that was killed, or broke a transfer off, is part of the tests."""
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -43,7 +43,7 @@ def test_symbols_with_their_volume_whatever_their_status(exchange: ServedArchive
     ]
 
 
-@pytest.mark.parametrize("fault", ["503", "429", "cut", "reset"])
+@pytest.mark.parametrize("fault", ["503", "429", "cut", "cut without length", "no length", "reset"])
 def test_a_fault_is_survived(exchange: ServedArchive, fault: str) -> None:
     exchange.faults = lambda path, count: fault if count < 3 else None
     assert [each.symbol for each in ask(exchange)] == ["BTCUSDT"]

@@ -179,7 +179,9 @@ def test_a_universe_of_today_is_kept_for_another_day(
 def universe_at(lake: Lake, spark: "SparkSession", moment: str) -> list[str]:
     """The query of the readme, with its table and its moment."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    query = readme.partition("universe of a past day")[2].partition('sql "')[2].partition('"')[0]
+    query = (
+        readme.partition("The universe of a past day")[2].partition('sql "')[2].partition('"')[0]
+    )
     query = query.replace("bronze.exchange_symbols", lake.name(EXCHANGE_SYMBOLS))
     assert "2026-06-30" in query
     found: list[Any] = spark.sql(query.replace("2026-06-30", moment)).collect()
