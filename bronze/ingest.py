@@ -233,7 +233,7 @@ def _outcome(
         message = f"all {len(rows):,} files unchanged"
     else:
         message = f"{written:,} of {len(rows):,} files new or changed, {len(failed):,} failed"
-    return TaskOutcome(message, figures, unchanged=not written)
+    return TaskOutcome(message, figures, unchanged=not written and not plan.source.has_snapshot)
 
 
 def _few(names: Iterable[str]) -> str:

@@ -21,11 +21,12 @@ from bronze.landing import Landing, LandingAccount, locked
 from bronze.listing import ListedObject, listed_symbols, pages
 from bronze.plan import months_between, wanted_files
 from bronze.progress import landing_progress
+from bronze.universe import Universe
 from lakehouse.console import err
 from lakehouse.settings import ArchiveSettings
 
 # Listings asked for at once: fewer than downloads, which they go before.
-_LISTINGS_AT_ONCE = 4
+LISTINGS_AT_ONCE = 4
 _CADENCES: tuple[Cadence, ...] = ("monthly", "daily")
 
 
@@ -38,17 +39,19 @@ class RemoteListing:
             others have no checksum.
         unexpected: Keys of the ZIPs whose names do not fit.
         account: What became of each wanted file.
+        universe: The wanted symbols that have a file.
     """
 
     files: list[ListedFile] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
     account: LandingAccount = field(default_factory=LandingAccount)
+    universe: Universe = field(default_factory=lambda: Universe(()))
 
 
 def land_archive(
     http: Http,
     archive: ArchiveSettings,
-    chosen: Callable[[Collection[str]], Iterable[str]],
+    universe_of: Callable[[Collection[str]], Universe],
     stop: threading.Event,
 ) -> RemoteListing:
     """List the archive and land the files that the settings want, both at the same time.
@@ -56,7 +59,7 @@ def land_archive(
     Args:
         http: The connections.
         archive: Its addresses, the landing folder, and what is wanted.
-        chosen: From all symbols of the archive, those that are wanted.
+        universe_of: From all symbols of the archive, those that are wanted.
         stop: Set it to break the landing off.
 
     Raises:
@@ -67,7 +70,7 @@ def land_archive(
         cadence: set(listed_symbols(http, archive.listing_url, archive.market, cadence))
         for cadence in _CADENCES
     }
-    found = RemoteListing()
+    found = RemoteListing(universe=universe_of(set().union(*symbols.values())))
     others: list[ListedFile] = []
     root = Path(archive.landing)
 
@@ -90,13 +93,15 @@ def land_archive(
         locked(root),
         landing_progress(err) as progress,
         Landing(http, archive.url, root, archive.transfers, progress, stop) as landing,
-        ThreadPoolExecutor(_LISTINGS_AT_ONCE, thread_name_prefix="listing") as lister,
+        ThreadPoolExecutor(LISTINGS_AT_ONCE, thread_name_prefix="listing") as lister,
     ):
-        for _ in lister.map(plan, sorted(chosen(set().union(*symbols.values())))):
+        for _ in lister.map(plan, found.universe.symbols):
             pass
     found.account = landing.account
     found.files = [*landing.account.files, *others]
     found.unexpected.sort()
+    # A symbol may have a folder, and no file of this interval in it.
+    found.universe = found.universe.restricted_to({file.key.symbol for file in found.files})
     return found
 
 

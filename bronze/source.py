@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,7 +20,7 @@ from bronze.contracts import EXCHANGE_SYMBOLS
 from bronze.exchange import ExchangeSymbol, exchange_symbols
 from bronze.http import Http, Sleep
 from bronze.landing import LandingAccount
-from bronze.remote import land_archive
+from bronze.remote import LISTINGS_AT_ONCE, land_archive
 from bronze.universe import (
     Universe,
     all_usdt_universe,
@@ -46,6 +47,7 @@ class Source:
         unexpected: Keys of the ZIPs whose names do not fit, sorted.
         universe: The symbols.
         figures: What to say of the landing and of the exchange's answer.
+        has_snapshot: Whether the exchange was asked, and its answer written.
     """
 
     root: Path
@@ -53,6 +55,7 @@ class Source:
     unexpected: tuple[str, ...]
     universe: Universe
     figures: Mapping[str, str] = field(default_factory=dict)
+    has_snapshot: bool = False
 
 
 def open_source(context: TaskContext, sleep: Sleep | None = None) -> Source:
@@ -68,7 +71,7 @@ def open_source(context: TaskContext, sleep: Sleep | None = None) -> Source:
     """
     settings = context.settings
     stop = threading.Event()
-    http = Http(settings.archive.transfers, sleep or sleep_using_event(stop))
+    http = Http(settings.archive.transfers + LISTINGS_AT_ONCE, sleep or sleep_using_event(stop))
     figures: dict[str, str] = {}
     exchange: list[ExchangeSymbol] = []
     if settings.universe.mode in _ASKS_THE_EXCHANGE:
@@ -77,18 +80,15 @@ def open_source(context: TaskContext, sleep: Sleep | None = None) -> Source:
         _keep_snapshot(context, exchange)
         figures["exchange snapshot"] = f"{len(exchange):,} symbols at {context.now.isoformat()}"
 
-    def universe_of(names: Collection[str]) -> Universe:
-        return _universe(settings, exchange, names)
-
     if _is_remote(settings.archive):
         root = Path(settings.archive.landing)
-        found = land_archive(http, settings.archive, lambda names: universe_of(names).symbols, stop)
-        files, unexpected = found.files, found.unexpected
+        found = land_archive(http, settings.archive, partial(_universe, settings, exchange), stop)
+        files, unexpected, universe = found.files, found.unexpected, found.universe
         figures |= _told(found.account)
     else:
         root = Path(settings.archive.url)
         files, unexpected = _walk(root, settings.archive)
-    universe = universe_of({file.key.symbol for file in files})
+        universe = _universe(settings, exchange, {file.key.symbol for file in files})
     inside = set(universe.symbols)
     if universe.bias:
         figures["universe"] = f"{settings.universe.mode}: {universe.bias}"
@@ -98,6 +98,7 @@ def open_source(context: TaskContext, sleep: Sleep | None = None) -> Source:
         tuple(unexpected),
         universe,
         figures,
+        has_snapshot=bool(exchange),
     )
 
 

@@ -5,9 +5,11 @@ nothing of today. The other modes take what is known or trades today, so what va
 missing from them: their `Universe` says so in `bias`.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, zip_longest
 
 from bronze.exchange import ExchangeSymbol
@@ -41,6 +43,15 @@ class Universe:
     absent: tuple[str, ...] = ()
     leveraged: tuple[str, ...] = ()
     bias: str = ""
+
+    def restricted_to(self, present: Collection[str]) -> Universe:
+        """The universe without the symbols that turn out to have no files; they are absent."""
+        without = set(self.symbols) - set(present)
+        return replace(
+            self,
+            symbols=tuple(symbol for symbol in self.symbols if symbol not in without),
+            absent=tuple(sorted({*self.absent, *without})),
+        )
 
 
 def named_universe(named: Iterable[str], listed: Collection[str]) -> Universe:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -26,6 +26,7 @@ from bronze.http import ATTEMPTS, Http
 from bronze.landed import RECORD_NAME
 from bronze.plan import holes, wanted_files
 from bronze.remote import RemoteListing, land_archive
+from bronze.universe import Universe, named_universe
 from lakehouse.errors import ArchiveError, EnvironmentProblem
 from lakehouse.settings import ArchiveSettings
 from tests.bronze.archive_server import ServedArchive, seeded_faults, served
@@ -72,8 +73,8 @@ def settings_of(archive: ServedArchive, folder: Path, **changes: Any) -> Archive
     return ArchiveSettings.model_validate({**given, **changes})
 
 
-def everything(names: Collection[str]) -> Iterable[str]:
-    return names
+def everything(names: Collection[str]) -> Universe:
+    return named_universe(names, names)
 
 
 def land(archive: ServedArchive, folder: Path, **changes: Any) -> RemoteListing:
@@ -176,6 +177,14 @@ def test_misnamed_zips_are_reported_and_left(archive: ServedArchive, tmp_path: P
     ]
     landed = files_of(tmp_path / "landing")
     assert landed == {k: v for k, v in wanted_of(archive.root).items() if v}
+
+
+def test_a_symbol_without_files_of_the_interval_is_absent(
+    archive: ServedArchive, tmp_path: Path
+) -> None:
+    put_file(archive.root, "HOURSUSDT", "2025-01", content("2025-01"), interval="1h")
+    universe = land(archive, tmp_path / "landing").universe
+    assert universe == Universe(symbols=SYMBOLS, absent=("HOURSUSDT",))
 
 
 def test_a_republished_file_alone_is_fetched(archive: ServedArchive, tmp_path: Path) -> None:
@@ -452,9 +461,11 @@ KILLED = """
 import sys, threading
 from bronze.http import Http
 from bronze.remote import land_archive
+from bronze.universe import named_universe
 from lakehouse.settings import ArchiveSettings
 archive = ArchiveSettings.model_validate_json(sys.argv[1])
-land_archive(Http(4, lambda seconds: None), archive, lambda names: names, threading.Event())
+http, stop = Http(4, lambda seconds: None), threading.Event()
+land_archive(http, archive, lambda names: named_universe(names, names), stop)
 """
 
 
