@@ -80,7 +80,8 @@ def open_source(context: TaskContext, sleep: Sleep | None = None) -> Source:
         _keep_snapshot(context, exchange)
         figures["exchange snapshot"] = f"{len(exchange):,} symbols at {context.now.isoformat()}"
 
-    if _is_remote(settings.archive):
+    if settings.archive.is_remote:
+        _require_addresses(settings.archive)
         root = Path(settings.archive.landing)
         found = land_archive(http, settings.archive, partial(_universe, settings, exchange), stop)
         files, unexpected, universe = found.files, found.unexpected, found.universe
@@ -102,17 +103,15 @@ def open_source(context: TaskContext, sleep: Sleep | None = None) -> Source:
     )
 
 
-def _is_remote(archive: ArchiveSettings) -> bool:
-    scheme = urlsplit(archive.url).scheme if "://" in archive.url else ""
-    if scheme not in ("", "http", "https"):
+def _require_addresses(archive: ArchiveSettings) -> None:
+    if urlsplit(archive.url).scheme not in ("http", "https"):
         raise ArchiveError(
             f"archive.url {archive.url} must be a folder that holds data/, or its http(s) address"
         )
-    if scheme and "://" not in archive.listing_url:
+    if urlsplit(archive.listing_url).scheme not in ("http", "https"):
         raise ArchiveError(
             f"archive.url {archive.url} needs archive.listing_url, the address of its S3 listing"
         )
-    return bool(scheme)
 
 
 def _walk(root: Path, archive: ArchiveSettings) -> tuple[list[ListedFile], list[str]]:

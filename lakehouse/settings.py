@@ -67,6 +67,11 @@ class ArchiveSettings(_Section):
     end: Month
     require_checksum: bool = True
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether `url` is an address and not a folder."""
+        return "://" in self.url
+
     @model_validator(mode="after")
     def _months_in_order(self) -> "ArchiveSettings":
         if self.start > self.end:
