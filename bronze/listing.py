@@ -50,13 +50,13 @@ class ListingPage:
     next_marker: str | None
 
 
-def pages(http: Http, listing_url: str, prefix: str, marker: str = "") -> Iterator[ListingPage]:
-    """What lies right below a key prefix, page by page, from the first key after `marker` on.
+def pages(http: Http, listing_url: str, prefix: str) -> Iterator[ListingPage]:
+    """What lies right below a key prefix, page by page.
 
     Raises:
         ArchiveError: The listing cannot be had, or is none; names the address.
     """
-    seen: str | None = marker
+    seen: str | None = ""
     while seen is not None:
         page = _page(http, listing_url, prefix, seen)
         yield page

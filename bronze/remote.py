@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,14 +19,14 @@ from bronze.http import Http
 from bronze.landed import RemoteFile
 from bronze.landing import Landing, LandingAccount, locked
 from bronze.listing import ListedObject, listed_symbols, pages
-from bronze.plan import months_between, wanted_files
+from bronze.plan import wanted_files
 from bronze.progress import landing_progress
 from bronze.universe import Universe
 from lakehouse.console import err
 from lakehouse.settings import ArchiveSettings
 
-# Listings asked for at once: fewer than downloads, which they go before.
-LISTINGS_AT_ONCE = 4
+# Listings asked for at once, beside the downloads.
+LISTINGS_AT_ONCE = 8
 _CADENCES: tuple[Cadence, ...] = ("monthly", "daily")
 
 
@@ -106,32 +106,21 @@ def land_archive(
 
 
 def _list_symbol(
-    http: Http, archive: ArchiveSettings, symbol: str, symbols: dict[Cadence, set[str]]
+    http: Http, archive: ArchiveSettings, symbol: str, symbols: Mapping[Cadence, Collection[str]]
 ) -> tuple[list[RemoteFile], list[str]]:
-    """A symbol's monthly files, and its daily ones as far as they can matter."""
-
-    def listed(cadence: Cadence, after: str = "") -> tuple[list[RemoteFile], list[str]]:
-        if symbol not in symbols[cadence]:
-            return [], []
-        prefix = files_prefix(archive.market, cadence, symbol, archive.interval)
-        marker = f"{prefix}{symbol}-{archive.interval}-{after}" if after else ""
-        objects = [
-            each
-            for page in pages(http, archive.listing_url, prefix, marker)
-            for each in page.objects
-        ]
-        return remote_files(objects)
-
-    monthly, unexpected = listed("monthly")
-    months = {each.key.month for each in monthly}
-    uncovered = [m for m in months_between(archive.start, archive.end) if m not in months]
-    if not uncovered:
-        return monthly, unexpected
-    # Daily files before the first uncovered month are superseded. They matter only where no monthly
-    # file shows that the symbol lived before it.
-    after = uncovered[0] if months and min(months) < uncovered[0] else ""
-    daily, more_unexpected = listed("daily", after)
-    return [*monthly, *daily], [*unexpected, *more_unexpected]
+    """All files of a symbol, also those that are not wanted: they tell when it lived."""
+    objects = [
+        each
+        for cadence in _CADENCES
+        if symbol in symbols[cadence]
+        for page in pages(
+            http,
+            archive.listing_url,
+            files_prefix(archive.market, cadence, symbol, archive.interval),
+        )
+        for each in page.objects
+    ]
+    return remote_files(objects)
 
 
 def remote_files(objects: Iterable[ListedObject]) -> tuple[list[RemoteFile], list[str]]:

@@ -150,20 +150,9 @@ def test_what_is_listed_plans_the_same_as_the_folder(
     for start, end in (("2024-10", "2025-05"), ("2024-12", "2025-02"), ("2024-11", "2025-01")):
         remote = land(archive, tmp_path / start, start=start, end=end).files
         assert holes(remote, start, end) == holes(folder, start, end)
-        assert wanted_files(remote, start, end) == wanted_files(folder, start, end)
-
-
-def test_daily_listings_are_asked_for_only_where_months_are_missing(
-    archive: ServedArchive, tmp_path: Path
-) -> None:
-    land(archive, tmp_path / "covered", end="2025-02")
-    asked = [path for path, _ in archive.requests if "daily" in path]
-    assert all("klines%2F&" in path for path in asked)  # the symbols, and none of their files
-    archive.forget()
-    land(archive, tmp_path / "open")
-    asked = [path for path, _ in archive.requests if "daily" in path and "1d%2F&" in path]
-    assert len(asked) == 3
-    assert all("1d-2025-03" in path for path in asked)
+        listed = wanted_files(remote, start, end)
+        assert listed == wanted_files(folder, start, end)
+        assert {each.key for each in remote} == {each.key for each in folder}
 
 
 def test_misnamed_zips_are_reported_and_left(archive: ServedArchive, tmp_path: Path) -> None:

@@ -117,13 +117,6 @@ def test_pages_are_followed_to_the_end(archive: ServedArchive, page_size: int) -
     assert len(archive.requests) == len(found) == -(-8 // page_size)
 
 
-def test_a_listing_starts_after_its_marker(archive: ServedArchive) -> None:
-    names = [f"{BTC}BTCUSDT-4h-2025-01-{day:02d}.zip" for day in range(1, 6)]
-    put(archive, *names)
-    found = pages(http(), archive.listing_url, BTC, f"{BTC}BTCUSDT-4h-2025-01-03")
-    assert [each.key for one in found for each in one.objects] == names[2:]
-
-
 SYMBOLS = st.text(
     st.characters(codec="utf-8", exclude_categories=["Z", "C"], exclude_characters="/\\."),
     min_size=1,
