@@ -114,7 +114,10 @@ class Landing:
         finally:
             for folder in self._folders:
                 folder.save()
-        self._raise_failure()
+        for worker in self._workers:
+            worker.result()
+        if error is None or self._failure is not None:
+            self._checkpoint()
 
     def add(self, files: Sequence[RemoteFile]) -> None:
         """Plan the files of one folder of the archive: those that are not there are queued.
@@ -214,12 +217,6 @@ class Landing:
                 "with the other archive and universe settings"
             )
         self._checkpoint()
-
-    def _raise_failure(self) -> None:
-        for worker in self._workers:
-            worker.result()
-        if self._failure is not None:
-            raise self._failure
 
 
 @contextmanager

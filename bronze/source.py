@@ -6,7 +6,6 @@ landing folder stands for it.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -30,6 +29,7 @@ from bronze.universe import (
     top100_universe,
 )
 from lakehouse.errors import ArchiveError
+from lakehouse.interruption import stop_event
 from lakehouse.settings import ArchiveSettings, Settings
 from lakehouse.sql import literal
 from lakehouse.tasks import TaskContext
@@ -70,7 +70,7 @@ def open_source(context: TaskContext, sleep: Sleep | None = None) -> Source:
         EnvironmentProblem: The landing folder has no room or cannot be written.
     """
     settings = context.settings
-    stop = threading.Event()
+    stop = stop_event()
     http = Http(settings.archive.transfers + LISTINGS_AT_ONCE, sleep or sleep_using_event(stop))
     figures: dict[str, str] = {}
     exchange: list[ExchangeSymbol] = []

@@ -490,6 +490,21 @@ def test_two_runs_at_once_land_each_file_once(archive: ServedArchive, tmp_path: 
     assert files_of(tmp_path / "landing") == wanted_of(archive.root)
 
 
+def test_broken_off_it_never_looks_complete(archive: ServedArchive, tmp_path: Path) -> None:
+    stop = threading.Event()
+
+    def break_off(path: str, count: int) -> None:
+        if path == "/" + KEY:
+            stop.set()
+
+    archive.faults = break_off
+    http = Http(4, lambda seconds: None)
+    with pytest.raises(EnvironmentProblem, match="a new run goes on from here"):
+        land_archive(http, settings_of(archive, tmp_path / "landing"), everything, stop)
+    land(archive, tmp_path / "landing")
+    assert files_of(tmp_path / "landing") == wanted_of(archive.root)
+
+
 def test_a_full_disk_is_told_before_it_is_full(
     archive: ServedArchive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
