@@ -29,6 +29,10 @@ from lakehouse.errors import EnvironmentProblem
 
 log = logging.getLogger(__name__)
 
+# So many files one after the other that could not be had are no matter of the files: each has been
+# tried for minutes, and a hundred thousand more would take days.
+_FAILURES_IN_A_ROW = 50
+
 # Left free on the disk of the landing folder.
 _RESERVE_BYTES = 500_000_000
 
@@ -89,6 +93,7 @@ class Landing:
         self._pool = ThreadPoolExecutor(transfers, thread_name_prefix="landing")
         self._workers: list[Future[None]] = []
         self._failure: LandingStopped | None = None
+        self._failures_in_a_row = 0
         self.account = LandingAccount()
 
     def __enter__(self) -> Landing:
@@ -123,7 +128,8 @@ class Landing:
         """Plan the files of one folder of the archive: those that are not there are queued.
 
         Raises:
-            LandingStopped: The disk has no room for what is planned so far.
+            LandingStopped: The disk has no room for what is planned so far, or the server fails for
+            every file.
         """
         self._checkpoint()
         if not files:
@@ -184,12 +190,21 @@ class Landing:
         except RequestFailed as error:
             log.warning("not landed: %s", error)
             folder.done(name, None)
-            failed = ListedFile(remote.key, remote.size_bytes, None, str(error))
             with self._lock:
-                self.account.failed.append(failed)
+                self.account.failed.append(
+                    ListedFile(remote.key, remote.size_bytes, None, str(error))
+                )
+                # A server that says that it has no such file does answer.
+                self._failures_in_a_row = 0 if error.missing else self._failures_in_a_row + 1
+            if self._failures_in_a_row >= _FAILURES_IN_A_ROW:
+                self._break_off(
+                    f"{self._archive_url} has failed for {_FAILURES_IN_A_ROW} files in a row, the "
+                    f"last time with {error}: try later, a new run goes on from here"
+                )
         else:
             folder.done(name, landed if verified else None)
             with self._lock:
+                self._failures_in_a_row = 0
                 self.account.landed.append(
                     ListedFile(remote.key, landed.size_bytes, landed.published_sha256)
                 )

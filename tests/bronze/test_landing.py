@@ -505,6 +505,21 @@ def test_broken_off_it_never_looks_complete(archive: ServedArchive, tmp_path: Pa
     assert files_of(tmp_path / "landing") == wanted_of(archive.root)
 
 
+def test_a_server_that_fails_for_every_file_ends_the_run(
+    archive: ServedArchive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(landing, "_FAILURES_IN_A_ROW", 5)
+    archive.faults = lambda path, count: "503" if path.startswith("/data/") else None
+    with pytest.raises(EnvironmentProblem, match=r"for 5 files in a row, .* 503 .*: try later"):
+        land(archive, tmp_path / "landing")
+    assert len(set(archive.object_requests())) < 15
+    # Files that are gone are another matter: the server answers.
+    archive.faults = lambda path, count: None
+    archive.gone = {key for key in files_of(archive.root) if "2025-0" in key}
+    found = land(archive, tmp_path / "landing")
+    assert (len(found.account.failed), len(found.account.landed)) == (12, 3)
+
+
 def test_a_full_disk_is_told_before_it_is_full(
     archive: ServedArchive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
