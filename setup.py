@@ -41,6 +41,7 @@ setup(
         "pyarrow>=18",
         "pydantic>=2.9",
         "pyyaml>=6.0",
+        "requests>=2.32",
         "rich>=13.9",
         "tenacity>=9.0",
     ],
@@ -72,6 +73,7 @@ setup(
             "setuptools>=77",  # builds the wheel under test with no download
             "statsmodels",
             "types-PyYAML",
+            "types-requests",
             "uv",  # installs all this, and builds the wheel
         ],
     },

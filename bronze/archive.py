@@ -30,10 +30,10 @@ _KEY = re.compile(
     r"(?P=symbol)-(?P=interval)-(?P<period>[0-9]{4}-[0-9]{2}(?:-[0-9]{2})?)\.zip"
 )
 _CHECKSUM = re.compile(r"(?P<sha256>[0-9a-fA-F]{64})[ \t]+\*?(?P<name>\S+)\s*")
-_CHECKSUM_MAX_BYTES = 1024
+CHECKSUM_MAX_BYTES = 1024
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ArchiveKey:
     """What the key of a source file says.
 
@@ -69,7 +69,7 @@ class ArchiveKey:
         return self.file_name.removesuffix(".zip") + ".csv"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ListedFile:
     """A source file as the archive lists it.
 
@@ -77,11 +77,13 @@ class ListedFile:
         key: What its name says.
         size_bytes: Size of the ZIP.
         published_sha256: Checksum published beside it; None if missing or malformed.
+        failure: Why its bytes could not be had over the network, in one line; None if they were.
     """
 
     key: ArchiveKey
     size_bytes: int
     published_sha256: str | None
+    failure: str | None = None
 
 
 @dataclass(frozen=True)
@@ -193,7 +195,7 @@ def _published(entry: os.DirEntry[str] | None, name: str) -> str | None:
         return None
     try:
         with Path(entry.path).open("rb") as file:
-            content = file.read(_CHECKSUM_MAX_BYTES)
+            content = file.read(CHECKSUM_MAX_BYTES)
     except OSError:
         # As good as missing: the file then ends as `missing_checksum` and the others go on.
         return None

@@ -128,3 +128,22 @@ REJECTED_LINES = TableContract(
     key=("source_file", "line"),
     checks={**_MARKET_CHECK, **_LINE_CHECK},
 )
+
+EXCHANGE_SYMBOLS = TableContract(
+    layer="bronze",
+    name="exchange_symbols",
+    comment="What the exchange said of its symbols, one row for each symbol and snapshot",
+    columns=(
+        Column("snapshot_time", "TIMESTAMP", "When the run asked, UTC", nullable=False),
+        _MARKET,
+        _SYMBOL,
+        Column("status", "STRING", "TRADING, or why it does not trade", nullable=False),
+        Column("base_asset", "STRING", "What is traded: ADA of ADAEUR", nullable=False),
+        Column("quote_asset", "STRING", "What it is paid in: EUR of ADAEUR", nullable=False),
+        Column("contract_type", "STRING", "Of a future, such as PERPETUAL; NULL for spot"),
+        Column("quote_volume", "DOUBLE", "Traded in the 24 h before, in the quote asset"),
+        Column("run_id", "STRING", "Run that asked, as in ops.task_runs", nullable=False),
+    ),
+    key=("snapshot_time", "market", "symbol"),
+    checks={**_MARKET_CHECK, "volume_not_negative": "quote_volume IS NULL OR quote_volume >= 0"},
+)

@@ -10,16 +10,17 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from bronze.archive import ListedFile, list_folder
+from bronze.archive import ListedFile
 from bronze.contracts import ARCHIVE_FILES, KLINES, REJECTED_LINES
-from bronze.loading import file_facts, klines_of, rejected_lines_of
+from bronze.http import Sleep
+from bronze.loading import facts_of, file_facts, klines_of, rejected_lines_of
 from bronze.plan import Hole, LedgerEntry, holes, needs_reading, wanted_files
-from bronze.universe import Universe, historical_usdt_universe, named_universe
+from bronze.reading import download_failed
+from bronze.source import Source, open_source
 from lakehouse.contracts import TableContract
 from lakehouse.errors import ArchiveError
 from lakehouse.settings import Settings
@@ -48,60 +49,47 @@ _LEDGER = pa.schema([(column.name, _ARROW_TYPES[column.type]) for column in ARCH
 class _Plan:
     """What the archive holds of the run's market, interval, months and universe."""
 
+    source: Source
     files: tuple[ListedFile, ...]
     holes: tuple[Hole, ...]
-    unexpected: tuple[str, ...]
-    universe: Universe
 
 
-def run_ingest_archive(context: TaskContext) -> TaskOutcome:
+def run_ingest_archive(context: TaskContext, sleep: Sleep | None = None) -> TaskOutcome:
     """Bring bronze up to the archive.
+
+    Args:
+        context: The task's.
+        sleep: Waits between two attempts of a request; None waits in real time.
 
     Raises:
         ArchiveError: The archive is missing or holds no file of the wanted market, interval,
             months and symbols.
+        EnvironmentProblem: The landing folder of an http archive has no room.
     """
-    plan = _plan(context.settings)
+    plan = _plan(open_source(context, sleep), context.settings)
     ledger = _ledger(context)
     due = needs_reading(plan.files, {name: _entry(row) for name, row in ledger.items()})
     log.info("%d files wanted, %d of them to be read", len(plan.files), len(due))
+    root = str(plan.source.root.absolute())
     written = 0
     for batch in _batches(due):
-        changed = _read_batch(context, batch, ledger)
+        changed = _read_batch(context, root, batch, ledger)
         ledger.update(changed)
         written += len(changed)
         log.info("%d files new or changed", written)
     return _outcome(plan, ledger, due, written)
 
 
-def _plan(settings: Settings) -> _Plan:
+def _plan(source: Source, settings: Settings) -> _Plan:
     archive = settings.archive
-    if "://" in archive.url:
-        raise ArchiveError(f"archive.url {archive.url} must be a folder that holds data/")
-    listings = [
-        list_folder(Path(archive.url), archive.market, archive.interval, cadence)
-        for cadence in ("monthly", "daily")
-    ]
-    listed = [file for listing in listings for file in listing.files]
-    names = {file.key.symbol for file in listed}
-    if settings.universe.mode == "symbols":
-        universe = named_universe(settings.universe.symbols, names)
-    else:
-        universe = historical_usdt_universe(names)
-    inside = [file for file in listed if file.key.symbol in set(universe.symbols)]
-    files = wanted_files(inside, archive.start, archive.end)
+    files = wanted_files(source.files, archive.start, archive.end)
     if not files:
         raise ArchiveError(
             f"{archive.url} holds no {archive.interval} candles of market {archive.market} from "
             f"{archive.start} to {archive.end} for universe.mode={settings.universe.mode}: check "
             "these settings"
         )
-    return _Plan(
-        files,
-        holes(inside, archive.start, archive.end),
-        tuple(key for listing in listings for key in listing.unexpected),
-        universe,
-    )
+    return _Plan(source, files, holes(source.files, archive.start, archive.end))
 
 
 def _ledger(context: TaskContext) -> dict[str, LedgerRow]:
@@ -121,15 +109,15 @@ def _batches(due: Sequence[ListedFile]) -> Iterator[list[ListedFile]]:
 
 
 def _read_batch(
-    context: TaskContext, batch: Sequence[ListedFile], ledger: Mapping[str, LedgerRow]
+    context: TaskContext, root: str, batch: Sequence[ListedFile], ledger: Mapping[str, LedgerRow]
 ) -> dict[str, LedgerRow]:
     """Read one batch and commit what is new; returns the ledger rows that changed."""
-    root = str(Path(context.settings.archive.url).absolute())
-    wanted = [(file.key.source_file, file.published_sha256) for file in batch]
-    facts = file_facts(context.spark, root, wanted, context.settings.archive.require_checksum)
+    there = [(f.key.source_file, f.published_sha256) for f in batch if f.failure is None]
+    facts = file_facts(context.spark, root, there, context.settings.archive.require_checksum)
+    missing = [download_failed(f.key, None, f.failure) for f in batch if f.failure is not None]
     keys = {file.key.source_file: file.key for file in batch}
     rows = {}
-    for fact in facts.to_pylist():
+    for fact in facts.to_pylist() + [facts_of(reading) for reading in missing]:
         key = keys[fact["source_file"]]
         row = {
             **fact,
@@ -224,7 +212,8 @@ def _outcome(
         "files": f"{len(rows):,} ({len(rows) - len(due):,} unchanged)",
         "rows": f"{sum(row['rows'] for row in rows):,}",
         "rejected lines": f"{sum(row['rejected_lines'] for row in rows):,}",
-        "symbols": f"{len(plan.universe.symbols):,}",
+        "symbols": f"{len(plan.source.universe.symbols):,}",
+        **plan.source.figures,
     }
     if failed:
         statuses = Counter(row["status"] for row in failed)
@@ -234,9 +223,9 @@ def _outcome(
         )
     for label, names in (
         ("missing months", [f"{hole.symbol} {hole.month}" for hole in plan.holes]),
-        ("unexpected names", plan.unexpected),
-        ("symbols not in the archive", plan.universe.absent),
-        ("leveraged tokens left out", plan.universe.leveraged),
+        ("unexpected names", plan.source.unexpected),
+        ("symbols not in the archive", plan.source.universe.absent),
+        ("leveraged tokens left out", plan.source.universe.leveraged),
     ):
         if names:
             figures[label] = _few(names)
@@ -244,7 +233,7 @@ def _outcome(
         message = f"all {len(rows):,} files unchanged"
     else:
         message = f"{written:,} of {len(rows):,} files new or changed, {len(failed):,} failed"
-    return TaskOutcome(message, figures, unchanged=not written)
+    return TaskOutcome(message, figures, unchanged=not written and not plan.source.has_snapshot)
 
 
 def _few(names: Iterable[str]) -> str:

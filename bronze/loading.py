@@ -59,7 +59,7 @@ def file_facts(
 
     def read(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            facts = [_facts(reading) for reading in _readings(root, batch, require_checksum)]
+            facts = [facts_of(reading) for reading in _readings(root, batch, require_checksum)]
             yield pa.RecordBatch.from_pylist(facts, _FACTS_SCHEMA)
 
     return _plan(spark, files).mapInArrow(read, _FACTS_DDL).toArrow()
@@ -139,7 +139,8 @@ def _readings(root: str, batch: pa.RecordBatch, require_checksum: bool) -> Itera
         yield read_archive_file(key, content, row["sha256"], require_checksum)
 
 
-def _facts(reading: FileReading) -> dict[str, object]:
+def facts_of(reading: FileReading) -> dict[str, object]:
+    """A reading without its lines, with the columns of `file_facts`."""
     return {
         "source_file": reading.key.source_file,
         "status": reading.status,

@@ -85,7 +85,8 @@ def needs_reading(
     return tuple(
         file
         for file in listed
-        if ledger.get(file.key.source_file)
+        if file.failure is not None
+        or ledger.get(file.key.source_file)
         != LedgerEntry("ingested", file.published_sha256, file.size_bytes)
     )
 

@@ -20,6 +20,7 @@ from rich.logging import RichHandler
 from rich.markup import escape
 from rich.table import Column, Table
 
+from lakehouse.console import err
 from lakehouse.errors import ArchiveError, CandlelakeError, JobError, in_one_line
 from lakehouse.jobs import find_job, load_task
 from lakehouse.session import spark_session
@@ -29,9 +30,7 @@ from lakehouse.tables import register_tables, require_tables
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-# stdout carries results alone, so that they can be piped; progress and errors go to stderr.
 out = Console(soft_wrap=True, emoji=False)
-err = Console(stderr=True, emoji=False)
 
 # Columns of a file or pipe, which has no width: no table's line is broken and no value cut.
 _PIPE_WIDTH = 10_000
@@ -126,9 +125,11 @@ def run(
 
     settings = load_settings(conf, overrides)
     found = find_job(jobs_file or conf.absolute().parent.parent / "jobs.yaml", job)
-    archive = check_archive(settings.archive)
-    if not archive.ok:
-        raise ArchiveError(f"{archive.found}: {archive.remedy}")
+    # A server that is busy now may answer a moment later, when the task asks it again and again.
+    if not settings.archive.is_remote:
+        archive = check_archive(settings.archive)
+        if not archive.ok:
+            raise ArchiveError(f"{archive.found}: {archive.remedy}")
     result = run_job(found, settings, conf, overrides, new_run_id(datetime.now(UTC)))
     print_summary(out, result, settings, conf)
     failed = [task for task in result.tasks if task.status == "failed"]

@@ -185,7 +185,17 @@ def check_mlflow_store(tracking_uri: str) -> Check:
 
 
 def check_archive(archive: ArchiveSettings) -> Check:
-    """Whether the archive's folder has candles of the market, interval and months asked for."""
+    """Whether the archive has candles of the market, interval and months asked for.
+
+    Of an http(s) archive, only whether its listing answers: reading it is the run's work.
+    """
+    if archive.is_remote:
+        return _check(
+            "archive",
+            _answers(f"{archive.listing_url}?prefix=data/&delimiter=/&max-keys=1", "GET"),
+            f"{archive.url}, listed at {archive.listing_url}",
+            "the listing does not answer: check `archive.listing_url` and this machine's network",
+        )
     root = Path(archive.url, "data")
     # The folder of perpetuals is futures/um, that of spot pairs is spot.
     markets = [*root.glob(f"{archive.market}/*/klines"), *root.glob(f"*/{archive.market}/*/klines")]
@@ -240,12 +250,13 @@ def _writable(folder: Path) -> bool:
         return False
 
 
-def _answers(address: str) -> bool:
-    request = urllib.request.Request(address, method="HEAD")
+def _answers(address: str, method: str = "HEAD") -> bool:
     try:
+        request = urllib.request.Request(address, method=method)
         with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS):
             return True
-    except (OSError, HTTPException):  # urllib's own errors, a 404 included, are OSErrors
+    # urllib's own errors, a 404 included, are OSErrors; a ValueError is no address at all.
+    except (OSError, HTTPException, ValueError):
         return False
 
 

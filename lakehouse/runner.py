@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lakehouse.errors import JobError, in_one_line
+from lakehouse.interruption import interrupt
 from lakehouse.jobs import AT_LEAST_ONE_SUCCESS, Job, JobTask, load_task
 from lakehouse.runs import TaskRun
 from lakehouse.session import spark_session
@@ -125,7 +126,12 @@ def _run_in_order(
                 else:
                     continue
                 waiting.remove(task)
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
+            try:
+                done = wait(running, return_when=FIRST_COMPLETED).done
+            except KeyboardInterrupt:
+                interrupt()  # the pool waits for the tasks that are running
+                raise
+            for future in done:
                 results[running.pop(future).key] = future.result()
     return results
 

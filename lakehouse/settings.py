@@ -61,7 +61,10 @@ class ArchiveSettings(_Section):
     """Where the candles come from and which of them are wanted.
 
     Attributes:
-        url: Folder with the archive's layout (it holds `data/`).
+        url: Folder with the archive's layout (it holds `data/`), or its `http(s)` address.
+        listing_url: Address of the S3 listing of an `http(s)` archive; not used for a folder.
+        landing: Folder that the files of an `http(s)` archive are downloaded into and kept.
+        transfers: Downloads at once.
         market: `spot` or `um` (USDT-margined perpetual futures).
         interval: Bar length in Binance's spelling.
         start: First month, `YYYY-MM`.
@@ -70,11 +73,19 @@ class ArchiveSettings(_Section):
     """
 
     url: str
+    listing_url: str = ""
+    landing: str = "landing"
+    transfers: Annotated[int, Field(ge=1)] = 10
     market: Market
     interval: Interval
     start: Month
     end: Month
     require_checksum: bool = True
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether `url` is an address and not a folder."""
+        return "://" in self.url
 
     @model_validator(mode="after")
     def _months_in_order(self) -> "ArchiveSettings":
@@ -84,16 +95,53 @@ class ArchiveSettings(_Section):
 
 
 class UniverseSettings(_Section):
-    """Which symbols: those listed in `symbols`, or every USDT pair that the archive names."""
+    """Which symbols are loaded.
 
-    mode: Literal["symbols", "historical-usdt"]
+    Attributes:
+        mode: `symbols` (those listed), `top100` (of `assets`), `diversified` (the sectors of
+            `assets`, then filled by traded volume), `all-usdt` (what trades today), or
+            `historical-usdt` (every USDT pair that the archive names).
+        symbols: The symbols of mode `symbols`.
+        target: Size of the universe of mode `diversified`.
+    """
+
+    mode: Literal["symbols", "top100", "diversified", "all-usdt", "historical-usdt"]
     symbols: Annotated[tuple[str, ...], _FromList] = ()
+    target: Annotated[int, Field(ge=1)] = 300
 
     @model_validator(mode="after")
     def _symbols_fit_mode(self) -> "UniverseSettings":
         if bool(self.symbols) != (self.mode == "symbols"):
             raise ValueError("symbols must be listed with mode=symbols, and only with it")
         return self
+
+
+class AssetSettings(_Section):
+    """Reviewed lists of base assets (`BTC`), for the universe modes that need them.
+
+    Attributes:
+        reviewed: Day of the review, `YYYY-MM-DD`.
+        top100: The assets of mode `top100`.
+        sectors: Sector -> its seed assets for mode `diversified`, the most important first.
+    """
+
+    reviewed: Annotated[str, StringConstraints(pattern=r"^20\d\d-\d\d-\d\d$")]
+    top100: Annotated[tuple[str, ...], _FromList]
+    sectors: Mapping[str, Annotated[tuple[str, ...], _FromList]]
+
+
+class ExchangeMarketSettings(_Section):
+    """Addresses of a market's `exchangeInfo` and `ticker/24hr`."""
+
+    info_url: str
+    ticker_url: str
+
+
+class ExchangeSettings(_Section):
+    """Where the exchange tells what trades today; each market has addresses of its own."""
+
+    spot: ExchangeMarketSettings
+    um: ExchangeMarketSettings
 
 
 class SilverSettings(_Section):
@@ -302,6 +350,8 @@ class Settings(_Section):
     catalog: str | None = None
     archive: ArchiveSettings
     universe: UniverseSettings
+    assets: AssetSettings
+    exchange: ExchangeSettings
     silver: SilverSettings
     quality: QualitySettings
     index: IndexSettings

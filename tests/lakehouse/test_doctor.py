@@ -16,6 +16,7 @@ from lakehouse import doctor
 from lakehouse.doctor import Check
 from lakehouse.session import DELTA_PACKAGE
 from lakehouse.settings import ArchiveSettings, load_settings
+from tests.bronze.archive_server import served
 
 ROOT = Path(__file__).parents[2]
 JAR = "io.delta_delta-spark_4.2_2.13-4.4.0.jar"
@@ -274,3 +275,28 @@ def test_archive_that_is_not_there(tmp_path: Path) -> None:
     check = doctor.check_archive(archive)
     assert not check.ok
     assert "`archive.url`" in check.remedy
+
+
+@pytest.mark.parametrize(
+    ("listing_url", "ok"),
+    [
+        ("{root}/listing", True),
+        ("{root}/nowhere", False),
+        ("http://127.0.0.1:9/listing", False),
+        ("", False),
+    ],
+)
+def test_archive_behind_an_address(tmp_path: Path, listing_url: str, ok: bool) -> None:
+    with served(tmp_path) as server:
+        archive = ArchiveSettings(
+            url="https://example.org",
+            listing_url=listing_url.format(root=server.url),
+            market="um",
+            interval="4h",
+            start="2024-10",
+            end="2025-12",
+        )
+        check = doctor.check_archive(archive)
+    assert check.ok is ok
+    assert "https://example.org" in check.found
+    assert ok or "`archive.listing_url`" in check.remedy

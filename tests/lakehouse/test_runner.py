@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from lakehouse import runner, tasks
 from lakehouse.errors import EnvironmentProblem, JobError, NotEnoughData
+from lakehouse.interruption import stop_event
 from lakehouse.jobs import ALL_SUCCESS, AT_LEAST_ONE_SUCCESS, Job, JobTask
 from lakehouse.runner import JobResult, run_job
 from lakehouse.runs import TaskRun
@@ -270,3 +271,24 @@ def test_a_task_that_refuses_its_parameters_fails_by_name(
     result = run(monkeypatch, {"a": done, "b": done}, odd, job_task("b"))
     assert statuses(result) == {"a": "failed", "b": "succeeded"}
     assert "--nope" in result.tasks[0].message
+
+
+def test_an_interrupt_stops_work_that_runs_beside_spark(
+    monkeypatch: pytest.MonkeyPatch, recorded: list[TaskRun]
+) -> None:
+    started, told = threading.Event(), []
+
+    def work_until_told(_: TaskContext) -> TaskOutcome:
+        stop = stop_event()
+        started.set()
+        told.append(stop.wait(30))
+        return TaskOutcome("stopped")
+
+    def interrupted(futures: object, return_when: str) -> None:
+        assert started.wait(30)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(monkeypatch, {"download": work_until_told}, job_task("download"))
+    assert told == [True]

@@ -1,5 +1,6 @@
 import json
 import shutil
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,10 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "spark.remote": st.none() | TEXT,
     "warehouse": TEXT,
     "archive.url": TEXT,
+    "archive.listing_url": TEXT,
+    "archive.landing": TEXT,
+    "assets.reviewed": st.dates(date(2000, 1, 1), date(2099, 12, 31)).map(str),
+    "assets.top100": st.lists(TEXT),
     "mlflow.tracking_uri": TEXT,
     "report.folder": TEXT,
 }
@@ -163,6 +168,10 @@ def value_of(key: str) -> st.SearchStrategy[Any]:
         return st.sampled_from(["reject", "warn"])
     if key in (f"index.exclusions.{kind}" for kind in EXCLUDED):
         return st.lists(TEXT, max_size=3)
+    if key.startswith("assets.sectors."):
+        return st.lists(TEXT)
+    if key.startswith("exchange."):
+        return TEXT
     return VALUES.get(key, COUNT)
 
 
@@ -269,6 +278,11 @@ UNKNOWN_OR_ILL_TYPED = [
     ("archive.start", "2024-13", "pattern"),
     ("archive.start", "2024-10-01", "string"),
     ("archive.require_checksum", "maybe", "boolean"),
+    ("archive.transfers", "0", "greater than or equal to 1"),
+    ("universe.mode", "top10", "'top100'"),
+    ("universe.target", "0", "greater than or equal to 1"),
+    ("assets.reviewed", "yesterday", "pattern"),
+    ("assets.top100", "BTC", "tuple"),
     ("universe.symbols", "BTCUSDT", "tuple"),
     ("warehouse", "", "string"),
     ("spark.conf", "{spark.sql.shuffle.partitions: 8}", "string"),
@@ -422,6 +436,10 @@ def test_the_digest_does_not_depend_on_the_order_or_the_layer(environment: Path)
         *("warehouse=x", "catalog=x", "archive.url=x", "archive.market=spot"),
         *("archive.interval=1m", "archive.start=2024-11", "archive.end=2025-11"),
         *("archive.require_checksum=false", "universe={mode: symbols, symbols: [A]}"),
+        *("archive.listing_url=x", "archive.landing=x", "archive.transfers=3"),
+        *("universe.mode=top100", "universe.target=9", "assets.reviewed='2026-01-01'"),
+        *("assets.top100=[A]", "assets.sectors.meme=[A]", "exchange.um.info_url=x"),
+        *("exchange.um.ticker_url=x", "exchange.spot.info_url=x", "exchange.spot.ticker_url=x"),
         *("silver.max_fill_bars=7", "silver.outage_share=0.51", "silver.severity={x: warn}"),
         *("silver.quote_volume_tolerance=0.1", "quality.max_failed_files=1"),
         *("quality.max_rejected_share=0.1", "index.correlation_threshold=0.8"),

@@ -1,0 +1,255 @@
+"""Planned files of an http archive into the landing folder, several at once.
+
+Files are queued while others are still being listed, and each ends in the account: it was there
+already, it was downloaded, or it failed with its reason. The landing folder has the archive's
+layout, so that it is an archive itself.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import shutil
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import SimpleQueue
+from types import TracebackType
+
+from bronze.archive import ListedFile
+from bronze.download import land_file, part_name
+from bronze.http import Http, RequestFailed
+from bronze.landed import LandedFolder, RemoteFile
+from bronze.progress import LandingProgress
+from lakehouse.errors import EnvironmentProblem
+
+log = logging.getLogger(__name__)
+
+# So many files one after the other that could not be had are no matter of the files: each has been
+# tried for minutes, and a hundred thousand more would take days.
+_FAILURES_IN_A_ROW = 50
+
+# Left free on the disk of the landing folder.
+_RESERVE_BYTES = 500_000_000
+
+
+class LandingStopped(EnvironmentProblem):
+    """The landing was broken off: by a full disk, or by whoever started it."""
+
+
+@dataclass
+class LandingAccount:
+    """What became of every planned file; each is in one of the three.
+
+    Attributes:
+        kept: Files that were there already, as the archive lists them.
+        landed: Files that were downloaded, or found to be the published ones.
+        failed: Files that could not be had; each has its `failure`.
+        bytes_landed: Size of the landed ones.
+    """
+
+    kept: list[ListedFile] = field(default_factory=list)
+    landed: list[ListedFile] = field(default_factory=list)
+    failed: list[ListedFile] = field(default_factory=list)
+    bytes_landed: int = 0
+
+    @property
+    def files(self) -> list[ListedFile]:
+        """All planned files."""
+        return [*self.kept, *self.landed, *self.failed]
+
+
+class Landing:
+    """Downloads by a pool of threads while the block lasts; at its end all of them are done.
+
+    Args:
+        http: The connections.
+        archive_url: Address that holds `data/`.
+        root: The landing folder.
+        transfers: Downloads at once.
+        progress: Told of each file.
+        stop: Set it to break the downloads off.
+    """
+
+    def __init__(
+        self,
+        http: Http,
+        archive_url: str,
+        root: Path,
+        transfers: int,
+        progress: LandingProgress,
+        stop: threading.Event,
+    ) -> None:
+        self._http, self._archive_url, self._root = http, archive_url, root
+        self._progress, self._stop = progress, stop
+        self._queue: SimpleQueue[tuple[LandedFolder, RemoteFile] | None] = SimpleQueue()
+        self._folders: list[LandedFolder] = []
+        self._lock = threading.Lock()
+        self._transfers = transfers
+        self._pool = ThreadPoolExecutor(transfers, thread_name_prefix="landing")
+        self._workers: list[Future[None]] = []
+        self._failure: LandingStopped | None = None
+        self._failures_in_a_row = 0
+        self.account = LandingAccount()
+
+    def __enter__(self) -> Landing:
+        self._workers = [self._pool.submit(self._work) for _ in range(self._transfers)]
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            self._stop.set()
+        for _ in self._workers:
+            self._queue.put(None)
+        try:
+            self._pool.shutdown(wait=True)
+        except KeyboardInterrupt:
+            self._stop.set()
+            self._pool.shutdown(wait=True)
+            raise
+        finally:
+            for folder in self._folders:
+                folder.save()
+        for worker in self._workers:
+            worker.result()
+        if error is None or self._failure is not None:
+            self._checkpoint()
+
+    def add(self, files: Sequence[RemoteFile]) -> None:
+        """Plan the files of one folder of the archive: those that are not there are queued.
+
+        Raises:
+            LandingStopped: The disk has no room for what is planned so far, or the server fails for
+            every file.
+        """
+        self._checkpoint()
+        if not files:
+            return
+        place = (self._root / files[0].key.source_file).parent
+        folder = LandedFolder(place)
+        due: list[RemoteFile] = []
+        for remote in files:
+            landed = folder.current(remote)
+            if landed is None:
+                due.append(remote)
+            else:
+                there = ListedFile(remote.key, landed.size_bytes, landed.published_sha256)
+                with self._lock:
+                    self.account.kept.append(there)
+        if not due:
+            return
+        place.mkdir(parents=True, exist_ok=True)
+        folder.remove_parts({part_name(remote.key.file_name, remote.etag) for remote in due})
+        self._progress.plan(len(due), sum(remote.size_bytes for remote in due))
+        self._require_room()
+        folder.expect(len(due))
+        with self._lock:
+            self._folders.append(folder)
+        for remote in due:
+            self._queue.put((folder, remote))
+
+    def _work(self) -> None:
+        for folder, remote in iter(self._queue.get, None):
+            if self._stop.is_set():
+                return
+            try:
+                self._land(folder, remote)
+            except LandingStopped:
+                return
+            except OSError as error:
+                self._break_off(
+                    f"{folder.folder} cannot be written ({error.strerror or error}): make room "
+                    "there or set archive.landing to another folder; a new run goes on from here"
+                )
+                return
+            except BaseException:
+                self._stop.set()
+                raise
+
+    def _land(self, folder: LandedFolder, remote: RemoteFile) -> None:
+        name = remote.key.file_name
+        outdated = folder.is_outdated(remote)
+        try:
+            landed, verified = land_file(
+                self._http,
+                self._archive_url,
+                folder.folder / name,
+                remote,
+                self._checkpoint,
+                outdated=outdated,
+            )
+        except RequestFailed as error:
+            log.warning("not landed: %s", error)
+            folder.done(name, None)
+            with self._lock:
+                self.account.failed.append(
+                    ListedFile(remote.key, remote.size_bytes, None, str(error))
+                )
+                # A server that says that it has no such file does answer.
+                self._failures_in_a_row = 0 if error.missing else self._failures_in_a_row + 1
+            if self._failures_in_a_row >= _FAILURES_IN_A_ROW:
+                self._break_off(
+                    f"{self._archive_url} has failed for {_FAILURES_IN_A_ROW} files in a row, the "
+                    f"last time with {error}: try later, a new run goes on from here"
+                )
+        else:
+            folder.done(name, landed if verified else None)
+            with self._lock:
+                self._failures_in_a_row = 0
+                self.account.landed.append(
+                    ListedFile(remote.key, landed.size_bytes, landed.published_sha256)
+                )
+                self.account.bytes_landed += landed.size_bytes
+        self._progress.done(remote.size_bytes)
+
+    def _break_off(self, why: str) -> None:
+        with self._lock:
+            self._failure = self._failure or LandingStopped(why)
+        self._stop.set()
+
+    def _checkpoint(self) -> None:
+        if self._stop.is_set():
+            raise self._failure or LandingStopped(
+                "the landing was broken off: a new run goes on from here"
+            )
+
+    def _require_room(self) -> None:
+        free = shutil.disk_usage(self._root).free
+        missing = self._progress.outstanding_bytes + _RESERVE_BYTES - free
+        if missing > 0:
+            self._break_off(
+                f"{self._root.absolute()} lacks {missing / 1e9:,.1f} GB for the files planned so "
+                "far: make room there, set archive.landing to a larger disk, or ask for less "
+                "with the other archive and universe settings"
+            )
+        self._checkpoint()
+
+
+@contextmanager
+def locked(root: Path) -> Iterator[None]:
+    """Have the landing folder alone: two runs at once would write the same files.
+
+    The system frees the lock when a run ends, however it ends.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    handle = os.open(root / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.info("waiting for another run that lands files in %s", root)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        except OSError as error:
+            log.warning("%s knows no locks (%s): start no second run on it", root, error)
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,160 @@
+"""Where a run's files come from: the universe, and a folder that holds the archive's files.
+
+A folder archive is that folder. The files of an http archive are landed first; from then on the
+landing folder stands for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tenacity import sleep_using_event
+
+from bronze.archive import ListedFile, list_folder
+from bronze.contracts import EXCHANGE_SYMBOLS
+from bronze.exchange import ExchangeSymbol, exchange_symbols
+from bronze.http import Http, Sleep
+from bronze.landing import LandingAccount
+from bronze.remote import LISTINGS_AT_ONCE, land_archive
+from bronze.universe import (
+    Universe,
+    all_usdt_universe,
+    diversified_universe,
+    historical_usdt_universe,
+    named_universe,
+    top100_universe,
+)
+from lakehouse.errors import ArchiveError
+from lakehouse.interruption import stop_event
+from lakehouse.settings import ArchiveSettings, Settings
+from lakehouse.sql import literal
+from lakehouse.tasks import TaskContext
+
+_ASKS_THE_EXCHANGE = ("all-usdt", "diversified")
+
+
+@dataclass(frozen=True)
+class Source:
+    """What the archive holds of a run's market, interval and universe.
+
+    Attributes:
+        root: Folder that holds `data/` with the wanted files.
+        files: Files of the universe, also those outside of the wanted months.
+        unexpected: Keys of the ZIPs whose names do not fit, sorted.
+        universe: The symbols.
+        figures: What to say of the landing and of the exchange's answer.
+        has_snapshot: Whether the exchange was asked, and its answer written.
+    """
+
+    root: Path
+    files: tuple[ListedFile, ...]
+    unexpected: tuple[str, ...]
+    universe: Universe
+    figures: Mapping[str, str] = field(default_factory=dict)
+    has_snapshot: bool = False
+
+
+def open_source(context: TaskContext, sleep: Sleep | None = None) -> Source:
+    """List the archive; over http, land the wanted files as well.
+
+    Args:
+        context: The task's; a snapshot of the exchange is kept through its lake.
+        sleep: Waits between two attempts of a request; None waits in real time.
+
+    Raises:
+        ArchiveError: The archive, its listing or the exchange cannot be had or are none.
+        EnvironmentProblem: The landing folder has no room or cannot be written.
+    """
+    settings = context.settings
+    stop = stop_event()
+    http = Http(settings.archive.transfers + LISTINGS_AT_ONCE, sleep or sleep_using_event(stop))
+    figures: dict[str, str] = {}
+    exchange: list[ExchangeSymbol] = []
+    if settings.universe.mode in _ASKS_THE_EXCHANGE:
+        addresses = getattr(settings.exchange, settings.archive.market)
+        exchange = exchange_symbols(http, addresses.info_url, addresses.ticker_url)
+        _keep_snapshot(context, exchange)
+        figures["exchange snapshot"] = f"{len(exchange):,} symbols at {context.now.isoformat()}"
+
+    if settings.archive.is_remote:
+        _require_addresses(settings.archive)
+        root = Path(settings.archive.landing)
+        found = land_archive(http, settings.archive, partial(_universe, settings, exchange), stop)
+        files, unexpected, universe = found.files, found.unexpected, found.universe
+        figures |= _told(found.account)
+    else:
+        root = Path(settings.archive.url)
+        files, unexpected = _walk(root, settings.archive)
+        universe = _universe(settings, exchange, {file.key.symbol for file in files})
+    inside = set(universe.symbols)
+    if universe.bias:
+        figures["universe"] = f"{settings.universe.mode}: {universe.bias}"
+    return Source(
+        root,
+        tuple(file for file in files if file.key.symbol in inside),
+        tuple(unexpected),
+        universe,
+        figures,
+        has_snapshot=bool(exchange),
+    )
+
+
+def _require_addresses(archive: ArchiveSettings) -> None:
+    if urlsplit(archive.url).scheme not in ("http", "https"):
+        raise ArchiveError(
+            f"archive.url {archive.url} must be a folder that holds data/, or its http(s) address"
+        )
+    if urlsplit(archive.listing_url).scheme not in ("http", "https"):
+        raise ArchiveError(
+            f"archive.url {archive.url} needs archive.listing_url, the address of its S3 listing"
+        )
+
+
+def _walk(root: Path, archive: ArchiveSettings) -> tuple[list[ListedFile], list[str]]:
+    listings = [
+        list_folder(root, archive.market, archive.interval, cadence)
+        for cadence in ("monthly", "daily")
+    ]
+    files = [file for listing in listings for file in listing.files]
+    return files, [key for listing in listings for key in listing.unexpected]
+
+
+def _universe(
+    settings: Settings, exchange: Sequence[ExchangeSymbol], names: Collection[str]
+) -> Universe:
+    """The universe of the settings' mode among the symbols that the archive names."""
+    universe, assets = settings.universe, settings.assets
+    match universe.mode:
+        case "symbols":
+            return named_universe(universe.symbols, names)
+        case "top100":
+            return top100_universe(assets.top100, assets.reviewed, names)
+        case "all-usdt":
+            return all_usdt_universe(exchange, names)
+        case "diversified":
+            return diversified_universe(exchange, assets.sectors, universe.target, names)
+        case "historical-usdt":
+            return historical_usdt_universe(names)
+
+
+def _keep_snapshot(context: TaskContext, exchange: Sequence[ExchangeSymbol]) -> None:
+    market = context.settings.archive.market
+    also = {"snapshot_time": context.now, "market": market, "run_id": context.run_id}
+    frame = context.lake.frame(EXCHANGE_SYMBOLS, [{**asdict(each), **also} for each in exchange])
+    # A repeated attempt of the same run takes the place of the one before.
+    moment = f"snapshot_time = TIMESTAMP {literal(context.now.isoformat())}"
+    context.lake.replace(EXCHANGE_SYMBOLS, frame, f"market = {literal(market)} AND {moment}")
+
+
+def _told(account: LandingAccount) -> dict[str, str]:
+    """The account of the planned files as figures."""
+    text = (
+        f"{len(account.files):,} planned = {len(account.kept):,} there already + "
+        f"{len(account.landed):,} landed ({account.bytes_landed / 1e6:,.1f} MB) + "
+        f"{len(account.failed):,} failed"
+    )
+    return {"landing": text}
