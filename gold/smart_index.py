@@ -7,7 +7,7 @@ date. All inputs are what was known at that date, so the outcome is too.
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, repeat
 
 import numpy as np
 
@@ -63,13 +63,24 @@ def correlation_tournament(
     Returns:
         One elimination for each dropped symbol, in the order in which they were dropped.
     """
-    eliminations: dict[int, Elimination] = {}
-    for (first, second), pair_rho in zip(pairs.tolist(), rho.tolist(), strict=True):
-        if first in eliminations or second in eliminations:
+    eliminations: list[Elimination] = []
+    dropped = np.zeros(sharpe.size, dtype=np.bool_)
+    bounds = np.searchsorted(pairs[:, 0], np.arange(sharpe.size + 1)).tolist()
+    for first, (start, end) in enumerate(pairwise(bounds)):
+        if dropped[first] or start == end:
             continue
-        loser, winner = (first, second) if sharpe[first] < sharpe[second] else (second, first)
-        eliminations[loser] = Elimination(loser, winner, pair_rho)
-    return tuple(eliminations.values())
+        # All pairs of one symbol at once: it beats the others until the first that beats it.
+        rivals = start + np.flatnonzero(~dropped[pairs[start:end, 1]])
+        stronger = np.flatnonzero(sharpe[pairs[rivals, 1]] > sharpe[first])
+        beaten = rivals[: stronger[0]] if stronger.size else rivals
+        dropped[pairs[beaten, 1]] = True
+        losers, rhos = pairs[beaten, 1].tolist(), rho[beaten].tolist()
+        eliminations += map(Elimination, losers, repeat(first), rhos)
+        if stronger.size:
+            last = rivals[stronger[0]]
+            dropped[first] = True
+            eliminations.append(Elimination(first, int(pairs[last, 1]), float(rho[last])))
+    return tuple(eliminations)
 
 
 def rank_by_sharpe(sharpe: FloatArray) -> IntArray:
