@@ -366,6 +366,8 @@ def ledger_row(symbol: str, month: str, sha256: str, rows: int = 1) -> Row:
         "rejected_lines": 0,
         "has_header": True,
         "time_unit": "ms" if rows else None,
+        "superseded_by": None,
+        "former": None,
         "run_id": "run",
         "ingested_at": LAST,
     }
