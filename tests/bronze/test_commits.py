@@ -1,5 +1,6 @@
 """Replacements: months that supersede their days, republished files, and two runs at once."""
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from bronze.tasks import ingest_archive
 from lakehouse.settings import Settings
 from lakehouse.tables import Lake
 from lakehouse.tasks import TaskOutcome
-from tests.pipelines import NOW, changed_settings, do, lake_of, rows, versions
+from tests.pipelines import NOW, changed_settings, do, interpreted, lake_of, rows, versions
 from tests.support import as_csv, month_of_candles, put_file, rows_of
 
 if TYPE_CHECKING:
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
 BRONZE = (ARCHIVE_FILES, ARCHIVE_SYMBOLS, KLINES, REJECTED_LINES)
 FEBRUARY = month_of_candles("2025-02", 12)
 MONTHLY = "data/futures/um/monthly/klines/BTCUSDT/12h/BTCUSDT-12h-2025-02.zip"
+
+
+@pytest.fixture
+def quick(spark: "SparkSession") -> Iterator[None]:
+    with interpreted(spark):
+        yield
 
 
 def put(root: Path, symbol: str, period: str, lines: list[list[object]], **how: Any) -> str:
@@ -83,6 +90,12 @@ def story(
     put(root, "ETHUSDT", "2025-02", FEBRUARY)
     put(root, "XRPUSDT", "2025-02-01", day(1))
     told = Story(spark, lake_of(base_settings, base, root, "12h"), [])
+    with interpreted(spark):
+        publish_and_ingest(told, root)
+    return told
+
+
+def publish_and_ingest(told: Story, root: Path) -> None:
     told.ingest()
     # The month lacks a bar of the fourth day, and the republication has another price.
     put(root, "BTCUSDT", "2025-02", [line for line in FEBRUARY if line != FEBRUARY[7]])
@@ -91,7 +104,6 @@ def story(
     told.ingest()
     put(root, "ETHUSDT", "2025-02", FEBRUARY[:5])
     told.ingest()
-    return told
 
 
 def test_a_month_takes_the_place_of_its_days_in_one_commit(story: Story) -> None:
@@ -134,6 +146,7 @@ def test_a_run_without_news_changes_nothing(story: Story) -> None:
     assert story.runs[2].outcome.unchanged
 
 
+@pytest.mark.usefixtures("quick")
 def test_every_republication_is_listed_with_what_it_changed(story: Story) -> None:
     found = republished_files(story.spark, story.settings).toArrow().to_pylist()
     told = {
@@ -161,6 +174,7 @@ def test_the_former_rows_are_there_by_time_travel(story: Story) -> None:
     assert sum(row["symbol"] == "ETHUSDT" for row in past) == first["rows"] == 56
 
 
+@pytest.mark.usefixtures("quick")
 def test_days_that_come_after_their_month_are_not_loaded(
     spark: "SparkSession", base_settings: Settings, tmp_path: Path
 ) -> None:
@@ -179,6 +193,7 @@ def test_days_that_come_after_their_month_are_not_loaded(
     assert rows_of(lake, KLINES) == whole
 
 
+@pytest.mark.usefixtures("quick")
 def test_months_in_any_order_and_two_runs_at_once_end_as_one_run(
     spark: "SparkSession", base_settings: Settings, tmp_path: Path
 ) -> None:
