@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bronze.archive import ListedFile, list_folder
-from bronze.commits import Loaded, load_files
+from bronze.batches import load_files
+from bronze.commits import Loaded
 from bronze.ledger import Ledger
 from bronze.plan import Hole, LedgerEntry, holes, missing_days, needs_reading, wanted_files
 from bronze.symbols import record_symbols
