@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from xml.etree import ElementTree
 
 from bronze.archive import Cadence, Market, klines_prefix
-from bronze.http import Http
+from bronze.http import Http, RequestFailed
 from lakehouse.errors import ArchiveError
 
 
@@ -81,6 +81,11 @@ def _page(http: Http, listing_url: str, prefix: str, marker: str) -> ListingPage
 
     try:
         return http.read(listing_url, parse_page, params)
+    except RequestFailed as error:
+        raise ArchiveError(
+            f"the archive cannot be listed: {error}: check archive.listing_url and the network, "
+            "and run again"
+        ) from error
     except ValueError as error:
         raise ArchiveError(
             f"{listing_url} gives no S3 listing of {prefix} ({error}): check archive.listing_url"

@@ -413,7 +413,7 @@ def test_spot_files_and_daily_ones_where_there_is_no_monthly(
     ("archive", "why"),
     [
         ({"start": "2026-02", "end": "2026-03"}, "holds no 1d candles"),
-        ({"url": "https://example.org"}, "must be a folder"),
+        ({"url": "ftp://example.org"}, "must be a folder"),
     ],
 )
 def test_nothing_wanted_is_an_error_that_says_what_to_check(
