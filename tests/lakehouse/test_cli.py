@@ -252,6 +252,12 @@ def test_a_good_run_ends_with_a_summary_and_zero(jobs_file: Path) -> None:
     assert "Not every task" not in result.stdout
 
 
+def test_an_archive_behind_an_address_is_left_to_the_task(jobs_file: Path) -> None:
+    address = "archive.url=http://127.0.0.1:9"  # where nobody answers
+    result = call("run", "good", "--jobs", str(jobs_file), "--set", address)
+    assert result.exit_code == 0, result.output
+
+
 def test_a_bad_run_ends_with_the_failed_task_and_one(jobs_file: Path) -> None:
     result = call("run", "bad", "--jobs", str(jobs_file))
     assert result.exit_code == 1
