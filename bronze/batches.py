@@ -19,6 +19,7 @@ from bronze.lines import time_unit_of
 from bronze.loading import FileToRead, facts_of, file_facts, whole_klines_of
 from bronze.plan import daily_files_of, whole_months
 from bronze.reading import download_failed
+from lakehouse.sql import equals, is_in
 from lakehouse.tasks import TaskContext
 
 log = logging.getLogger(__name__)
@@ -109,14 +110,15 @@ def _load_whole(
     where = lines_of_files(context, KLINES, {file.key.month for file in files}, listed)
     version = context.lake.replace(KLINES, whole_klines_of(context.spark, root, wanted), where)
     forget_rejected(context, listed)
-    first_line = F.min("line")
+    months = is_in("month", {file.key.month for file in files})
+    # All files of these months: naming those of the batch would cost more than it spares.
     committed = (
         context.lake.read_own(KLINES, version)
-        .where(where)
+        .where(f"{equals(context.settings.scope)} AND {months}")
         .groupBy("source_file")
         .agg(
             F.count("*").alias("rows"),
-            first_line.alias("first_line"),
+            F.min("line").alias("first_line"),
             F.min_by("open_time", "line").alias("open_time"),
         )
     )
@@ -134,6 +136,7 @@ def _load_whole(
             "time_unit": time_unit_of(row["open_time"]),
         }
         for row in committed.toArrow().to_pylist()
+        if row["source_file"] in listed
     }
 
 
