@@ -77,5 +77,10 @@ setup(
             "uv",  # installs all this, and builds the wheel
         ],
     },
-    entry_points={"console_scripts": ["candlelake=lakehouse.cli:main"], "candlelake.tasks": TASKS},
+    entry_points={
+        "console_scripts": ["candlelake=lakehouse.cli:main"],
+        "candlelake.tasks": TASKS,
+        # What the command line shows of an upper layer: functions of a session and the settings.
+        "candlelake.listings": ["republished_files=bronze.republished:republished_files"],
+    },
 )

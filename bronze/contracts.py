@@ -18,6 +18,11 @@ FileStatus = Literal[
 ]
 TimeUnit = Literal["s", "ms", "us"]
 
+# What the ledger keeps of a content that was replaced.
+FORMER_FIELDS = (
+    "sha256: STRING, rows: BIGINT, ingested_at: TIMESTAMP, replaced_at: TIMESTAMP, version: BIGINT"
+)
+
 
 def _is_one_of(column: str, values: tuple[str, ...]) -> str:
     return f"{column} IN ({', '.join(repr(value) for value in values)})"
@@ -64,17 +69,28 @@ ARCHIVE_FILES = TableContract(
         Column("rejected_lines", "BIGINT", "Lines in bronze.rejected_lines", nullable=False),
         Column("has_header", "BOOLEAN", "Whether line 1 is a header; NULL if never read"),
         Column("time_unit", "STRING", "Unit of the times: s, ms or us; NULL if never ingested"),
+        Column(
+            "superseded_by", "STRING", "Monthly file whose lines took the place of this daily's"
+        ),
+        Column(
+            "former",
+            f"ARRAY<STRUCT<{FORMER_FIELDS}>>",
+            "Contents that were replaced, oldest first, and the version of bronze.klines that "
+            "still has their lines; NULL if none",
+        ),
         Column("run_id", "STRING", "Run that read it last, as in ops.task_runs", nullable=False),
         Column("ingested_at", "TIMESTAMP", "When that run read it, UTC", nullable=False),
     ),
     key=("source_file",),
+    # Runs on two markets or intervals at once then write different files.
+    partitioned_by=("market", "interval"),
     checks={
         **_MARKET_CHECK,
         "known_cadence": _is_one_of("cadence", get_args(Cadence)),
         "known_status": _is_one_of("status", get_args(FileStatus)),
         "known_time_unit": f"time_unit IS NULL OR {_is_one_of('time_unit', get_args(TimeUnit))}",
         "error_unless_ingested": "(status = 'ingested') = (error IS NULL)",
-        "rows_when_ingested": "status != 'ingested' OR rows > 0",
+        "rows_when_ingested": "status != 'ingested' OR rows > 0 OR superseded_by IS NOT NULL",
         "rejected_lines_counted": "rejected_lines >= 0",
     },
 )
@@ -105,6 +121,9 @@ KLINES = TableContract(
     key=("source_file", "line"),
     partitioned_by=("market", "interval", "month"),
     checks={**_MARKET_CHECK, **_LINE_CHECK},
+    # Statistics cost as much as a column to write. Within a month only symbols are looked for;
+    # source_file would be cut to the 32 characters that all of them share.
+    skip_by=("symbol",),
 )
 
 REJECTED_LINES = TableContract(
@@ -126,6 +145,7 @@ REJECTED_LINES = TableContract(
         Column("reason", "STRING", "Why it does not parse", nullable=False),
     ),
     key=("source_file", "line"),
+    partitioned_by=("market", "interval"),
     checks={**_MARKET_CHECK, **_LINE_CHECK},
 )
 
@@ -146,4 +166,30 @@ EXCHANGE_SYMBOLS = TableContract(
     ),
     key=("snapshot_time", "market", "symbol"),
     checks={**_MARKET_CHECK, "volume_not_negative": "quote_volume IS NULL OR quote_volume >= 0"},
+)
+
+ARCHIVE_SYMBOLS = TableContract(
+    layer="bronze",
+    name="archive_symbols",
+    comment="Symbols that the archive names, delisted ones included, and what it lacks of each",
+    columns=(
+        _MARKET,
+        _INTERVAL,
+        _SYMBOL,
+        Column("first_month", "STRING", "UTC month of its first file", nullable=False),
+        Column("last_month", "STRING", "UTC month of its last file", nullable=False),
+        Column("files", "BIGINT", "Files listed, monthly and daily", nullable=False),
+        Column(
+            "missing",
+            "ARRAY<STRING>",
+            "Months, and days of months without a monthly file, that lie between two files but "
+            "have none",
+            nullable=False,
+        ),
+        Column("run_id", "STRING", "Run that saw this first, as in ops.task_runs", nullable=False),
+        Column("listed_at", "TIMESTAMP", "When that run listed the archive, UTC", nullable=False),
+    ),
+    key=("market", "interval", "symbol"),
+    partitioned_by=("market", "interval"),
+    checks=_MARKET_CHECK,
 )

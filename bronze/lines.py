@@ -8,6 +8,7 @@ DOUBLEs are the correctly rounded value of the published decimal. Lines end with
 import math
 import re
 from codecs import BOM_UTF8
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,6 +50,7 @@ _CONVERT = csv.ConvertOptions(
 # What a good body is made of. Arrow also takes blanks, hexadecimal, NaN and a lone CR as line
 # end: a body with any other byte goes line by line, where `_INTEGER` and `_NUMBER` decide.
 _PLAIN_BYTES = b"0123456789.,-\n"
+_NEWLINE = ord("\n")
 _INTEGER = re.compile(rb"-?[0-9]+")
 _NUMBER = re.compile(rb"-?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _NAME = re.compile(rb'[ "]*[A-Za-z]')
@@ -58,8 +60,10 @@ _FINITE_DIGITS = 308
 _SHOWN_BYTES = 40
 
 # Open times before the year 5138 in seconds, and after 1973 in milliseconds and microseconds.
-_MIN_MILLISECONDS = 100_000_000_000
-_MIN_MICROSECONDS = 100_000_000_000_000
+MIN_MILLISECONDS = 100_000_000_000
+MIN_MICROSECONDS = 100_000_000_000_000
+
+IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -77,49 +81,89 @@ class ParsedLines:
     rejected: pa.Table
 
 
+@dataclass(frozen=True)
+class WholeLines:
+    """The lines of several CSVs of which none has a line to reject, one CSV after the other.
+
+    Attributes:
+        klines: `KLINES_SCHEMA`; no NULL.
+        counts: (CSVs,) candles of each, all above 0.
+    """
+
+    klines: pa.Table
+    counts: IntArray
+
+
 def parse_lines(body: bytes) -> ParsedLines:
     """Parse a CSV; `line` counts its physical lines from 1, a header included.
 
     A newline at the end ends the last line and begins none; an empty line elsewhere is rejected.
     """
+    if b"\r" in body:
+        body = body.replace(b"\r\n", b"\n")
     has_header = _is_header(body)
-    first_line = 2 if has_header else 1
-    data = body.partition(b"\n")[2] if has_header else body
-    if b"\r" in data:
-        data = data.replace(b"\r\n", b"\n")
-    lines = data.split(b"\n")
+    whole = parse_whole([body])
+    if whole is not None:
+        return ParsedLines(has_header, whole.klines, _NONE_REJECTED)
+    lines = _after_header(body, has_header).split(b"\n")
     if not lines[-1]:
         lines.pop()
-    values = _parse_whole(data, lines)
-    if values is not None:
-        numbers = np.arange(first_line, first_line + len(lines))
-        return ParsedLines(has_header, _numbered(numbers, values), _rejected_table([]))
-    return ParsedLines(has_header, *_parse_by_line(lines, first_line))
+    return ParsedLines(has_header, *_parse_by_line(lines, 2 if has_header else 1))
+
+
+def parse_whole(bodies: Sequence[bytes]) -> WholeLines | None:
+    """Parse CSVs together, as `parse_lines` does each; None if one of them needs a closer look.
+
+    Many small CSVs cost little more than one of their size. A CSV needs a closer look when it
+    holds no candle, a line to reject, a CRLF, or a number that is not written plainly.
+    """
+    headers = [_is_header(body) for body in bodies]
+    parts = [_after_header(body, header) for body, header in zip(bodies, headers, strict=True)]
+    if not parts or not all(parts):
+        return None
+    ended = [part if part.endswith(b"\n") else part + b"\n" for part in parts]
+    values = _parse_plain(b"".join(ended))
+    if values is None:
+        return None
+    counts = np.array([part.count(b"\n") for part in ended], dtype=np.int64)
+    firsts = np.array(headers, dtype=np.int64) + 1
+    skipped = np.concatenate(([0], np.cumsum(counts)[:-1]))
+    numbers = np.arange(counts.sum()) + np.repeat(firsts - skipped, counts)
+    return WholeLines(_numbered(numbers, values), counts)
 
 
 def time_unit_of(open_time: int) -> TimeUnit:
     """Unit of a published open time, by its magnitude: s < 1e11 <= ms < 1e14 <= us."""
-    if open_time < _MIN_MILLISECONDS:
+    if open_time < MIN_MILLISECONDS:
         return "s"
-    return "ms" if open_time < _MIN_MICROSECONDS else "us"
+    return "ms" if open_time < MIN_MICROSECONDS else "us"
 
 
 def _is_header(body: bytes) -> bool:
     # As many names as columns. A damaged first candle has a number left somewhere, or too few
     # fields, and is rejected with its text instead.
-    fields = body.partition(b"\n")[0].removeprefix(BOM_UTF8).split(b",")
+    end = body.find(b"\n")
+    first = body if end < 0 else body[:end]
+    fields = first.removeprefix(BOM_UTF8).split(b",")
     return len(fields) == _FIELDS and all(map(_NAME.match, fields))
 
 
-def _parse_whole(data: bytes, lines: list[bytes]) -> pa.Table | None:
-    """The values of all lines in one go; None if any line needs a closer look."""
-    if not lines or data.translate(None, _PLAIN_BYTES) or max(map(len, lines)) > _FINITE_DIGITS:
+def _after_header(body: bytes, has_header: bool) -> bytes:
+    return body.partition(b"\n")[2] if has_header else body
+
+
+def _parse_plain(data: bytes) -> pa.Table | None:
+    """The values of lines that all end in a newline; None if any line needs a closer look."""
+    if data.translate(None, _PLAIN_BYTES):
+        return None
+    ends = np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == _NEWLINE)
+    if np.diff(ends, prepend=-1).max() > _FINITE_DIGITS:
         return None
     try:
         values = _read_numbers(data)
     except pa.ArrowInvalid:
         return None
-    return values if values.num_rows == len(lines) else None
+    return values if values.num_rows == ends.size else None
 
 
 def _parse_by_line(lines: list[bytes], first_line: int) -> tuple[pa.Table, pa.Table]:
@@ -191,7 +235,7 @@ def _read_numbers(data: bytes) -> pa.Table:
         return reader.read_all()
 
 
-def _numbered(numbers: npt.NDArray[np.int64], values: pa.Table) -> pa.Table:
+def _numbered(numbers: IntArray, values: pa.Table) -> pa.Table:
     return values.add_column(0, "line", pa.array(numbers))
 
 

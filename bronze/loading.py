@@ -1,25 +1,48 @@
 """Reading archive files on the executors: Spark wiring of `bronze.reading`.
 
-Two passes over the same bytes. The first says how each file's reading ends, a row a file, so that
-the driver can plan; the second gives the rows of the good files. The second checks that the bytes
-are still those of the first.
+Files that are new go through once: `whole_klines_of` gives the rows of those of which every line
+parses, each verified before its first row is given. What it leaves out, and what replaces older
+rows, is read twice: `file_facts` says how each file's reading ends, so that the driver can plan,
+then `klines_of` gives the rows and checks that the bytes are still those of the first reading.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
-from bronze.archive import parse_key
+from bronze.archive import ArchiveKey, parse_key
 from bronze.contracts import KLINES, REJECTED_LINES
-from bronze.reading import FileReading, download_failed, read_archive_file
+from bronze.lines import KLINES_SCHEMA, WholeLines, parse_whole
+from bronze.reading import FileReading, download_failed, read_archive_file, whole_body
 from lakehouse.contracts import TableContract
 from lakehouse.errors import ArchiveError
 
-# Rows handed to Spark at once: many small files make one batch, a large file makes its own.
+# Rows handed to Spark at once.
 _BATCH_ROWS = 65_536
+# CSV bytes parsed at once: below that, starting the parser costs more than parsing.
+_PARSED_BYTES = 4 * 1024 * 1024
+# Files are handed out in parcels of about equal bytes, so that any even share of the parcels is an
+# even share of the work, on however many cores.
+_PARCEL_BYTES = 256 * 1024
+_MAX_PARCELS = 512
 
+_PARCELS = pa.schema(
+    [
+        (
+            "files",
+            pa.list_(
+                pa.struct(
+                    [("number", pa.int32()), ("source_file", pa.string()), ("sha256", pa.string())]
+                )
+            ),
+        )
+    ]
+)
 _FACTS_SCHEMA = pa.schema(
     [
         ("source_file", pa.string()),
@@ -39,17 +62,34 @@ _FACTS_DDL = (
     "published_sha256 string, rows bigint, rejected_lines bigint, has_header boolean, "
     "time_unit string"
 )
+# Which file a row is of stands as its number: its name would weigh more than all the rest.
+_NUMBERED_SCHEMA = pa.schema([("number", pa.int32()), *KLINES_SCHEMA])
+
+
+@dataclass(frozen=True)
+class FileToRead:
+    """A source file to be read.
+
+    Attributes:
+        source_file: Its key.
+        sha256: Checksum that its bytes must have; None if none is known.
+        size_bytes: Size of the ZIP, by which the work is shared out.
+    """
+
+    source_file: str
+    sha256: str | None
+    size_bytes: int
 
 
 def file_facts(
-    spark: SparkSession, root: str, files: Sequence[tuple[str, str | None]], require_checksum: bool
+    spark: SparkSession, root: str, files: Sequence[FileToRead], require_checksum: bool
 ) -> pa.Table:
     """Read every file once and say how that ended, one row for each.
 
     Args:
         spark: The session.
         root: Folder of the archive, as the executors see it.
-        files: (source_file, published SHA-256 or None).
+        files: The files, each with its published checksum.
         require_checksum: Whether a file without a published checksum is refused.
 
     Returns:
@@ -65,13 +105,47 @@ def file_facts(
     return _plan(spark, files).mapInArrow(read, _FACTS_DDL).toArrow()
 
 
-def klines_of(spark: SparkSession, root: str, files: Sequence[tuple[str, str | None]]) -> DataFrame:
+def whole_klines_of(spark: SparkSession, root: str, files: Sequence[FileToRead]) -> DataFrame:
+    """The rows of those files that are good in every line, with the columns of bronze.klines.
+
+    A file gives all of its rows, or none when its bytes are not those of its checksum, it is no
+    good ZIP, or a line of it does not parse; nothing is raised for it.
+
+    Args:
+        spark: The session.
+        root: Folder of the archive, as the executors see it.
+        files: The files, each with its published checksum.
+    """
+
+    def read(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for numbers, bodies in _together(_whole_bodies(root, batches)):
+            for some, whole in _parsed(numbers, bodies):
+                of_row = np.repeat(np.array(some, dtype=np.int32), whole.counts)
+                rows = whole.klines.add_column(0, "number", pa.array(of_row))
+                yield from rows.to_batches(max_chunksize=_BATCH_ROWS)
+
+    keys = [_key(file.source_file) for file in files]
+    named = pa.table(
+        {
+            "number": pa.array(np.arange(len(keys), dtype=np.int32)),
+            **{
+                name: [getattr(key, name) for key in keys]
+                for name in ("source_file", "market", "interval", "symbol", "month")
+            },
+        }
+    )
+    names = F.broadcast(spark.createDataFrame(named))
+    rows = _plan(spark, files).mapInArrow(read, _ddl(_NUMBERED_SCHEMA))
+    return rows.join(names, "number", "inner").select(*KLINES.column_names)
+
+
+def klines_of(spark: SparkSession, root: str, files: Sequence[FileToRead]) -> DataFrame:
     """The rows of good files, with the columns of bronze.klines.
 
     Args:
         spark: The session.
         root: Folder of the archive, as the executors see it.
-        files: (source_file, SHA-256 that its bytes must have).
+        files: The files, each with the checksum of its first reading.
 
     Raises:
         ArchiveError: On the executor, when a file's bytes have changed since.
@@ -79,9 +153,7 @@ def klines_of(spark: SparkSession, root: str, files: Sequence[tuple[str, str | N
     return _lines_of(spark, root, files, KLINES, rejected=False)
 
 
-def rejected_lines_of(
-    spark: SparkSession, root: str, files: Sequence[tuple[str, str | None]]
-) -> DataFrame:
+def rejected_lines_of(spark: SparkSession, root: str, files: Sequence[FileToRead]) -> DataFrame:
     """The lines of files that do not parse, with the columns of bronze.rejected_lines."""
     return _lines_of(spark, root, files, REJECTED_LINES, rejected=True)
 
@@ -89,7 +161,7 @@ def rejected_lines_of(
 def _lines_of(
     spark: SparkSession,
     root: str,
-    files: Sequence[tuple[str, str | None]],
+    files: Sequence[FileToRead],
     contract: TableContract,
     *,
     rejected: bool,
@@ -97,7 +169,6 @@ def _lines_of(
     names = list(contract.column_names)
 
     def read(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        waiting: list[pa.Table] = []
         for batch in batches:
             for reading in _readings(root, batch, require_checksum=True):
                 if reading.sha256 != reading.published_sha256:
@@ -105,38 +176,89 @@ def _lines_of(
                         f"{reading.key.source_file} changed while it was loaded: run again"
                     )
                 lines = reading.rejected if rejected else reading.klines
-                waiting.append(_with_key(lines, reading).select(names))
-                if sum(table.num_rows for table in waiting) >= _BATCH_ROWS:
-                    yield from _joined(waiting)
-                    waiting = []
-        if waiting:
-            yield from _joined(waiting)
+                yield from _with_key(lines, reading).select(names).to_batches()
 
     schema = ", ".join(f"{column.name} {column.type}" for column in contract.columns)
     return _plan(spark, files).mapInArrow(read, schema)
 
 
-def _plan(spark: SparkSession, files: Sequence[tuple[str, str | None]]) -> DataFrame:
-    table = pa.table(
-        {
-            "source_file": pa.array([name for name, _ in files], pa.string()),
-            "sha256": pa.array([sha256 for _, sha256 in files], pa.string()),
-        }
-    )
-    return spark.createDataFrame(table)
+def _plan(spark: SparkSession, files: Sequence[FileToRead]) -> DataFrame:
+    """One row for each parcel of files, in the order given."""
+    parcels: list[list[dict[str, object]]] = [[]]
+    total = sum(file.size_bytes for file in files)
+    share = max(_PARCEL_BYTES, total // _MAX_PARCELS)
+    weight = 0
+    for number, file in enumerate(files):
+        parcels[-1].append(
+            {"number": number, "source_file": file.source_file, "sha256": file.sha256}
+        )
+        weight += file.size_bytes
+        if weight >= share:
+            parcels.append([])
+            weight = 0
+    return spark.createDataFrame(pa.table({"files": [p for p in parcels if p]}, schema=_PARCELS))
+
+
+def _files_in(batch: pa.RecordBatch) -> Iterator[tuple[int, ArchiveKey, str | None]]:
+    for parcel in batch.column("files").to_pylist():
+        for file in parcel:
+            yield file["number"], _key(file["source_file"]), file["sha256"]
+
+
+def _key(source_file: str) -> ArchiveKey:
+    key = parse_key(source_file)
+    if key is None:
+        raise ArchiveError(f"{source_file} is not the key of a candle file")
+    return key
+
+
+def _whole_bodies(root: str, batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, bytes]]:
+    """The number and the CSV of each file that can be read and verified."""
+    for batch in batches:
+        for number, key, sha256 in _files_in(batch):
+            try:
+                content = Path(root, key.source_file).read_bytes()
+            except OSError:
+                continue
+            body = None if sha256 is None else whole_body(key, content, sha256)
+            if body is not None:
+                yield number, body
+
+
+def _together(bodies: Iterable[tuple[int, bytes]]) -> Iterator[tuple[list[int], list[bytes]]]:
+    """Bodies in lots that are worth a parser's start."""
+    numbers: list[int] = []
+    waiting: list[bytes] = []
+    for number, body in bodies:
+        numbers.append(number)
+        waiting.append(body)
+        if sum(map(len, waiting)) >= _PARSED_BYTES:
+            yield numbers, waiting
+            numbers, waiting = [], []
+    if waiting:
+        yield numbers, waiting
+
+
+def _parsed(numbers: list[int], bodies: list[bytes]) -> Iterator[tuple[list[int], WholeLines]]:
+    """The lot parsed as one, or one by one without those that need a closer look."""
+    whole = parse_whole(bodies)
+    if whole is not None:
+        yield numbers, whole
+        return
+    for number, body in zip(numbers, bodies, strict=True):
+        alone = parse_whole([body])
+        if alone is not None:
+            yield [number], alone
 
 
 def _readings(root: str, batch: pa.RecordBatch, require_checksum: bool) -> Iterator[FileReading]:
-    for row in batch.to_pylist():
-        key = parse_key(row["source_file"])
-        if key is None:
-            raise ArchiveError(f"{row['source_file']} is not the key of a candle file")
+    for _, key, sha256 in _files_in(batch):
         try:
             content = Path(root, key.source_file).read_bytes()
         except OSError as error:
-            yield download_failed(key, row["sha256"], f"it cannot be read: {error.strerror}")
+            yield download_failed(key, sha256, f"it cannot be read: {error.strerror}")
             continue
-        yield read_archive_file(key, content, row["sha256"], require_checksum)
+        yield read_archive_file(key, content, sha256, require_checksum)
 
 
 def facts_of(reading: FileReading) -> dict[str, object]:
@@ -162,6 +284,6 @@ def _with_key(lines: pa.Table, reading: FileReading) -> pa.Table:
     return lines
 
 
-def _joined(tables: list[pa.Table]) -> list[pa.RecordBatch]:
-    batches: list[pa.RecordBatch] = pa.concat_tables(tables).combine_chunks().to_batches()
-    return batches
+def _ddl(schema: pa.Schema) -> str:
+    types = {pa.int32(): "int", pa.int64(): "bigint", pa.float64(): "double"}
+    return ", ".join(f"{field.name} {types[field.type]}" for field in schema)

@@ -3,15 +3,16 @@
 Months are UTC, as `2025-01`, and sort as text.
 """
 
+from calendar import monthrange
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 
-from bronze.archive import ListedFile
+from bronze.archive import Cadence, ListedFile
 from bronze.contracts import FileStatus
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class LedgerEntry:
     """What `bronze.archive_files` says of one source file.
 
@@ -19,19 +20,36 @@ class LedgerEntry:
         status: How its last reading ended.
         published_sha256: Checksum that was published beside it then.
         size_bytes: Size of the ZIP then.
+        cadence: `monthly` or `daily`.
+        symbol: Trading pair or contract.
+        month: UTC month of its period.
+        rows: Its lines in `bronze.klines`.
+        rejected_lines: Its lines in `bronze.rejected_lines`.
+        superseded_by: Monthly file that took the place of this daily one.
     """
 
     status: FileStatus
     published_sha256: str | None
     size_bytes: int | None
+    cadence: Cadence
+    symbol: str
+    month: str
+    rows: int
+    rejected_lines: int
+    superseded_by: str | None
 
 
 @dataclass(frozen=True, order=True)
 class Hole:
-    """A month without a file, between two months of the same symbol that have one."""
+    """A period without a file, between two periods of the same symbol that have one.
+
+    Attributes:
+        symbol: Trading pair or contract.
+        period: UTC month `2025-01`, or UTC day `2020-01-01`.
+    """
 
     symbol: str
-    month: str
+    period: str
 
 
 def months_between(start: str, end: str) -> tuple[str, ...]:
@@ -74,21 +92,77 @@ def holes(listed: Iterable[ListedFile], start: str, end: str) -> tuple[Hole, ...
     )
 
 
+def missing_days(listed: Iterable[ListedFile]) -> tuple[Hole, ...]:
+    """Days without a file in months that a symbol has as daily files alone, sorted.
+
+    A day is missing when the symbol has a file before and one after it; `Hole.period` is
+    the day. Whole months without a file are no days (`holes` names those).
+    """
+    of_symbol: defaultdict[str, set[str]] = defaultdict(set)
+    for file in listed:
+        of_symbol[file.key.symbol].add(file.key.period)
+    return tuple(
+        sorted(
+            Hole(symbol, day)
+            for symbol, periods in of_symbol.items()
+            for day in _days_of_daily_months(periods)
+            if day not in periods and min(periods) < day < max(periods)
+        )
+    )
+
+
 def needs_reading(
     listed: Iterable[ListedFile], ledger: Mapping[str, LedgerEntry]
 ) -> tuple[ListedFile, ...]:
     """The listed files to read, in the given order; `ledger` is keyed by source file.
 
     A file is skipped when it was ingested and its published checksum and size have not changed
-    since. All others are read, again if need be: a republished one, and one that failed.
+    since, and a daily file when bronze holds its month as a whole: an older listing may lack the
+    monthly file. All others are read, again if need be: a republished one, and one that failed.
     """
+    whole = whole_months(ledger)
     return tuple(
         file
         for file in listed
-        if file.failure is not None
-        or ledger.get(file.key.source_file)
-        != LedgerEntry("ingested", file.published_sha256, file.size_bytes)
+        if not _is_unchanged(file, ledger.get(file.key.source_file))
+        and not (file.key.cadence == "daily" and (file.key.symbol, file.key.month) in whole)
     )
+
+
+def whole_months(ledger: Mapping[str, LedgerEntry]) -> dict[tuple[str, str], str]:
+    """(symbol, month) -> the monthly file whose lines bronze holds."""
+    return {
+        (entry.symbol, entry.month): name
+        for name, entry in ledger.items()
+        if entry.cadence == "monthly" and entry.rows
+    }
+
+
+def daily_files_of(
+    months: Set[tuple[str, str]], ledger: Mapping[str, LedgerEntry]
+) -> dict[tuple[str, str], list[str]]:
+    """(symbol, month) -> its daily files in the ledger, for those of `months` that have any."""
+    found: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    for name, entry in ledger.items():
+        if entry.cadence == "daily" and (entry.symbol, entry.month) in months:
+            found[entry.symbol, entry.month].append(name)
+    return dict(found)
+
+
+def _is_unchanged(file: ListedFile, entry: LedgerEntry | None) -> bool:
+    return (
+        file.failure is None
+        and entry is not None
+        and entry.status == "ingested"
+        and entry.published_sha256 == file.published_sha256
+        and entry.size_bytes == file.size_bytes
+    )
+
+
+def _days_of_daily_months(periods: Set[str]) -> Iterable[str]:
+    for month in {period[:7] for period in periods} - periods:
+        for day in range(1, monthrange(int(month[:4]), int(month[5:]))[1] + 1):
+            yield f"{month}-{day:02d}"
 
 
 def _series_month(file: ListedFile) -> tuple[str, str, str, str]:

@@ -72,8 +72,7 @@ def read_archive_file(
     sha256 = hashlib.sha256(content).hexdigest()
     size_bytes = len(content)
     try:
-        _verify(sha256, published_sha256, require_checksum)
-        body = unpack(content, key.member_name)
+        body = _verified(key, content, sha256, published_sha256, require_checksum)
     except FileRefused as refusal:
         return FileReading(key, refusal.status, published_sha256, str(refusal), size_bytes, sha256)
     lines = parse_lines(body)
@@ -102,12 +101,27 @@ def read_archive_file(
     )
 
 
+def whole_body(key: ArchiveKey, content: bytes, published_sha256: str) -> bytes | None:
+    """The CSV of a file whose bytes have the published checksum; None if it is refused."""
+    sha256 = hashlib.sha256(content).hexdigest()
+    try:
+        return _verified(key, content, sha256, published_sha256, require_checksum=True)
+    except FileRefused:
+        return None
+
+
 def download_failed(key: ArchiveKey, published_sha256: str | None, error: str) -> FileReading:
     """The reading of a file whose bytes could not be had; `error` says why, in one line."""
     return FileReading(key, "download_failed", published_sha256, error)
 
 
-def _verify(sha256: str, published_sha256: str | None, require_checksum: bool) -> None:
+def _verified(
+    key: ArchiveKey,
+    content: bytes,
+    sha256: str,
+    published_sha256: str | None,
+    require_checksum: bool,
+) -> bytes:
     if published_sha256 is None:
         if require_checksum:
             raise FileRefused(
@@ -119,6 +133,7 @@ def _verify(sha256: str, published_sha256: str | None, require_checksum: bool) -
         raise FileRefused(
             "checksum_mismatch", f"its SHA-256 is {sha256}, published is {published_sha256}"
         )
+    return unpack(content, key.member_name)
 
 
 def _why_no_candle(lines: ParsedLines) -> str:

@@ -23,6 +23,7 @@ from rich.table import Column, Table
 from lakehouse.console import err
 from lakehouse.errors import ArchiveError, CandlelakeError, JobError, in_one_line
 from lakehouse.jobs import find_job, load_task
+from lakehouse.listings import load_listing
 from lakehouse.session import spark_session
 from lakehouse.settings import Settings, load_settings
 from lakehouse.tables import register_tables, require_tables
@@ -166,6 +167,20 @@ def history(table: str, conf: Path, overrides: Sequence[str]) -> None:
             raise CandlelakeError(f"no table {table!r}: there are {', '.join(names)}")
         frame = spark.sql(f"DESCRIBE HISTORY {table}").selectExpr(*columns)
         _print_frame(frame, limit=1000)
+
+
+@main.command()
+@_settings_options
+@click.option("--limit", default=50, show_default=True, help="Rows shown at the most.")
+def republished(conf: Path, overrides: Sequence[str], limit: int) -> None:
+    """List the source files whose content was replaced: when, by what, and how many rows differ.
+
+    Each is compared with its former rows by time travel. A daily file is replaced by its monthly
+    one; any other file by its republication.
+    """
+    settings = load_settings(conf, overrides)
+    with _tables_of(settings) as (spark, _):
+        _print_frame(load_listing("republished_files")(spark, settings), limit)
 
 
 @main.command()

@@ -39,6 +39,8 @@ class TableContract:
         key: Columns that identify a row; unique by construction of the writer.
         partitioned_by: Columns that name the table's folders.
         checks: Constraint name -> SQL condition that every row must meet.
+        skip_by: Columns whose least and greatest value each data file tells, so that a reader
+            can skip it; all columns when empty.
     """
 
     layer: str
@@ -48,10 +50,11 @@ class TableContract:
     key: tuple[str, ...]
     partitioned_by: tuple[str, ...] = ()
     checks: dict[str, str] = field(default_factory=dict)
+    skip_by: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         names = self.column_names
-        unknown = {*self.key, *self.partitioned_by} - set(names)
+        unknown = {*self.key, *self.partitioned_by, *self.skip_by} - set(names)
         if self.layer not in LAYERS or unknown or len(set(names)) != len(names):
             raise ValueError(f"contract {self.full_name} is inconsistent: {sorted(unknown)}")
 

@@ -36,6 +36,8 @@ _DELTA_JARS = (
 _DELTA_CONF = {
     # Other engines read INT64 timestamps; Spark's default is the deprecated INT96.
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    # A partition's values stand in its path and in Delta's log: no row need repeat them.
+    "spark.databricks.delta.properties.defaults.writePartitionColumnsToParquet": "false",
     "spark.log.level": "ERROR",
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",

@@ -256,10 +256,12 @@ def _create_statement(contract: TableContract, name: str) -> str:
         f"COMMENT {literal(column.comment)}"
         for column in contract.columns
     )
-    checks = {f"delta.constraints.{check}": sql for check, sql in contract.checks.items()}
-    properties = ", ".join(
-        f"{literal(key)} = {literal(value)}" for key, value in {**_PROPERTIES, **checks}.items()
-    )
+    given = _PROPERTIES | {
+        f"delta.constraints.{name}": sql for name, sql in contract.checks.items()
+    }
+    if contract.skip_by:
+        given["delta.dataSkippingStatsColumns"] = ",".join(contract.skip_by)
+    properties = ", ".join(f"{literal(key)} = {literal(value)}" for key, value in given.items())
     partitions = ", ".join(contract.partitioned_by)
     return (
         f"CREATE TABLE IF NOT EXISTS {name} ({columns}) USING delta"

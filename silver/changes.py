@@ -68,7 +68,8 @@ def _changed_months(now: DataFrame, before: DataFrame) -> dict[str, str]:
     changed = (
         now.select("source_file", "symbol", "month", content.alias("new"))
         .join(old, "source_file", "left")
-        .where(~F.col("new").eqNullSafe(F.col("old")) & (F.col("new.rows") > 0))
+        .where(~F.col("new").eqNullSafe(F.col("old")))
+        .where((F.col("new.rows") > 0) | (F.col("old.rows") > 0))
         .groupBy("symbol")
         .agg(F.min("month").alias("month"))
     )

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import functions as F
 
-from bronze.contracts import ARCHIVE_FILES, KLINES
+from bronze.contracts import ARCHIVE_FILES, ARCHIVE_SYMBOLS, KLINES
 from lakehouse.errors import ConservationError, NotEnoughData
 from lakehouse.intervals import interval_micros
 from lakehouse.sql import is_in
@@ -23,7 +23,7 @@ from silver.alignment import align
 from silver.changes import condition, in_scope, pending
 from silver.cleaning import accepted, file_facts, rejected, resolve_duplicates, tag
 from silver.contracts import CANDLES, GAPS, LISTINGS, REJECTED_CANDLES
-from silver.history import gaps, listings, symbols_with_gaps
+from silver.history import gaps, listings, symbols_with_gaps, with_silent_symbols
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -57,7 +57,9 @@ def run_clean_candles(context: TaskContext) -> TaskOutcome:
     changed = pending(context)
     if changed == {}:
         listed = in_scope(context.lake.read_own(LISTINGS), context).toArrow()
-        return _outcome(context, "nothing new in bronze", listed, unchanged=True)
+        if set(_named(context)["symbol"].to_pylist()) <= set(listed["symbol"].to_pylist()):
+            return _outcome(context, "nothing new in bronze", listed, unchanged=True)
+        return _outcome(context, "no candle changed", _write_history(context))
     settings = context.settings
     klines = in_scope(context.lake.read(KLINES), context)
     tagged = tag(klines, file_facts(ledger), settings.archive.interval, settings.silver)
@@ -100,7 +102,9 @@ def _part(context: TaskContext, tagged: DataFrame, changed: dict[str, str]) -> _
     listed = in_scope(context.lake.read_own(LISTINGS), context)
     last_bars = {
         row["symbol"]: row["us"]
-        for row in listed.select("symbol", F.unix_micros("last_open_time").alias("us")).collect()
+        for row in listed.where("bars > 0")
+        .select("symbol", F.unix_micros("last_open_time").alias("us"))
+        .collect()
     }
     new = tagged.where(f"month >= '{min(changed.values())}' AND {is_in('symbol', changed)}")
     unchanged = [us for symbol, us in last_bars.items() if symbol not in changed]
@@ -191,18 +195,23 @@ def _in_files(rows: DataFrame) -> DataFrame:
     return rows.groupBy("source_file").agg(F.count("*").alias("found"))
 
 
+def _named(context: TaskContext) -> pa.Table:
+    return in_scope(context.lake.read(ARCHIVE_SYMBOLS), context).toArrow()
+
+
 def _write_history(context: TaskContext) -> pa.Table:
     """Write listings and gaps; returns the listings."""
     interval, silver = context.settings.archive.interval, context.settings.silver
     scope = condition(context)
     candles = context.lake.read_own(CANDLES).where(scope)
-    context.lake.replace(LISTINGS, listings(candles, interval, silver.max_fill_bars), scope)
-    listed = context.lake.read_own(LISTINGS).where(scope)
-    rows = listed.toArrow()
-    holed = symbols_with_gaps(rows, interval)
+    listed = listings(candles, interval, silver.max_fill_bars).toArrow()
+    rows = with_silent_symbols(listed, _named(context))
+    context.lake.replace(LISTINGS, context.spark.createDataFrame(rows), scope)
+    holed = symbols_with_gaps(listed, interval)
     if holed or not context.lake.read_own(GAPS).where(scope).isEmpty():
         inside = candles.where(is_in("symbol", holed))
-        found = gaps(inside, listed, interval, silver.max_fill_bars, silver.outage_share)
+        spans = context.spark.createDataFrame(listed)
+        found = gaps(inside, spans, interval, silver.max_fill_bars, silver.outage_share)
         context.lake.replace(GAPS, found, scope)
     return rows
 

@@ -90,23 +90,35 @@ GAPS = TableContract(
 LISTINGS = TableContract(
     layer="silver",
     name="listings",
-    comment="First and last published bar of each symbol",
+    comment="First and last published bar of each symbol that the archive names",
     columns=(
         *_SCOPE,
-        Column("first_open_time", "TIMESTAMP", "open_time of the first published bar, UTC", False),
-        Column("last_open_time", "TIMESTAMP", "open_time of the last published bar, UTC", False),
+        Column(
+            "first_open_time",
+            "TIMESTAMP",
+            "open_time of the first published bar, UTC; NULL if no bar was ingested",
+        ),
+        Column(
+            "last_open_time",
+            "TIMESTAMP",
+            "open_time of the last published bar, UTC; NULL if no bar was ingested",
+        ),
         Column("bars", "BIGINT", "Published bars", False),
         Column("filled_bars", "BIGINT", "Filled bars", False),
         Column(
             "status",
             "STRING",
-            "ended: the last bar is more than max_fill_bars before the market's",
+            "ended: the last bar is more than max_fill_bars before the market's; without a bar, "
+            "the last file of the archive is of an earlier month",
             False,
         ),
     ),
     key=("market", "interval", "symbol"),
     partitioned_by=("market", "interval"),
-    checks={"known_status": "status IN ('trading', 'ended')"},
+    checks={
+        "known_status": "status IN ('trading', 'ended')",
+        "bars_or_no_times": "(bars > 0) = (first_open_time IS NOT NULL)",
+    },
 )
 
 TABLES = (CANDLES, REJECTED_CANDLES, GAPS, LISTINGS)

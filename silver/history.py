@@ -2,6 +2,7 @@
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
@@ -34,6 +35,28 @@ def listings(candles: DataFrame, interval: Interval, max_fill_bars: int) -> Data
         "filled_bars",
         F.when(has_ended, F.lit("ended")).otherwise(F.lit("trading")).alias("status"),
     )
+
+
+def with_silent_symbols(listed: pa.Table, named: pa.Table) -> pa.Table:
+    """The listings, and those symbols that the archive names of which no bar was ingested.
+
+    Args:
+        listed: `listings`.
+        named: Rows of bronze.archive_symbols of the same market and interval.
+    """
+    last_bar = pc.max(listed["last_open_time"]).as_py()
+    known = set(listed["symbol"].to_pylist())
+    silent = [
+        {
+            **{name: row[name] for name in _SYMBOL},
+            "bars": 0,
+            "filled_bars": 0,
+            "status": "ended" if row["last_month"] < f"{last_bar:%Y-%m}" else "trading",
+        }
+        for row in named.to_pylist()
+        if row["symbol"] not in known
+    ]
+    return pa.concat_tables([listed, pa.Table.from_pylist(silent, listed.schema)])
 
 
 def symbols_with_gaps(listed: pa.Table, interval: Interval) -> list[str]:

@@ -14,7 +14,7 @@ from lakehouse.contracts import TableContract
 from lakehouse.tables import Lake
 
 # Columns that name the run or its clock: two runs of the same input differ in nothing else.
-RUN_COLUMNS = {"run_id", "ingested_at", "mlflow_run_id"}
+RUN_COLUMNS = {"run_id", "ingested_at", "listed_at", "mlflow_run_id"}
 
 Row = Sequence[object]
 

@@ -14,7 +14,7 @@ from lakehouse.errors import QualityError
 from lakehouse.runs import TASK_RUNS, TaskRun
 from lakehouse.settings import Settings
 from lakehouse.tables import Lake
-from silver.contracts import CANDLES, REJECTED_CANDLES
+from silver.contracts import CANDLES, LISTINGS, REJECTED_CANDLES
 from silver.tasks import clean_candles, quality_gate
 from tests.pipelines import changed_settings, interpreted, lake_of, rows, run
 from tests.support import as_csv, candle, month_of_candles, put_file
@@ -140,6 +140,14 @@ def test_the_good_rest_goes_through_all_layers(outcome: Outcome) -> None:
     assert {row["symbol"]: row["bars"] for row in rows(outcome.lake, ASSET_METRICS)} == (
         dict.fromkeys(good, BARS)
     )
+
+
+def test_symbols_of_which_no_file_was_taken_are_listed_all_the_same(outcome: Outcome) -> None:
+    listed = {row["symbol"]: row for row in rows(outcome.lake, LISTINGS)}
+    assert len(listed) == 9
+    for symbol, row in listed.items():
+        assert (row["bars"] == 0) == (row["first_open_time"] is None) == (symbol in FAILED)
+        assert row["status"] == "trading"
 
 
 def test_the_gate_fails_the_run_and_names_the_files(outcome: Outcome) -> None:

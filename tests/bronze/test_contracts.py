@@ -18,9 +18,11 @@ INGESTED: dict[str, Any] = {
     "rows": 5,
     "rejected_lines": 0,
     "time_unit": "ms",
+    "superseded_by": None,
 }
 REFUSED = INGESTED | {"status": "corrupt_zip", "error": "why", "rows": 0, "time_unit": None}
 REPUBLISHED_BADLY = INGESTED | {"status": "corrupt_zip", "error": "why"}
+SUPERSEDED = INGESTED | {"rows": 0, "superseded_by": "its month"}
 
 
 def met(contract: TableContract, row: dict[str, Any]) -> dict[str, int | None]:
@@ -50,7 +52,7 @@ def test_keys_and_partitions_are_never_null() -> None:
 
 
 @pytest.mark.parametrize(
-    "row", [INGESTED, REFUSED, REFUSED | {"rejected_lines": 7}, REPUBLISHED_BADLY]
+    "row", [INGESTED, REFUSED, REFUSED | {"rejected_lines": 7}, REPUBLISHED_BADLY, SUPERSEDED]
 )
 def test_the_ledger_takes_whole_rows(row: dict[str, Any]) -> None:
     assert set(met(ARCHIVE_FILES, row).values()) == {1}

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bronze.contracts import ARCHIVE_FILES, EXCHANGE_SYMBOLS, KLINES, REJECTED_LINES
+from bronze.contracts import (
+    ARCHIVE_FILES,
+    ARCHIVE_SYMBOLS,
+    EXCHANGE_SYMBOLS,
+    KLINES,
+    REJECTED_LINES,
+)
 from bronze.ingest import run_ingest_archive
 from bronze.source import open_source
 from bronze.tasks import ingest_archive
@@ -24,7 +30,7 @@ from tests.support import as_csv, month_of_candles, put_file, rows_of
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-BRONZE = (ARCHIVE_FILES, KLINES, REJECTED_LINES)
+BRONZE = (ARCHIVE_FILES, ARCHIVE_SYMBOLS, KLINES, REJECTED_LINES)
 SAMPLED = ("BTCUSDT", "ETHUSDT", "1000PEPEUSDT", "PAXGUSDT")
 FAULTS = {"503": 0.05, "429": 0.05, "cut": 0.05, "cut without length": 0.05}
 FAULTS |= {"slow": 0.05, "no length": 0.05, "reset": 0.05}

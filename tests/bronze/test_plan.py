@@ -1,5 +1,5 @@
 from dataclasses import replace
-from typing import get_args
+from typing import Any, get_args
 
 import pandas as pd
 import pytest
@@ -8,7 +8,17 @@ from hypothesis import strategies as st
 
 from bronze.archive import Cadence, ListedFile, files_prefix, parse_key
 from bronze.contracts import FileStatus
-from bronze.plan import Hole, LedgerEntry, holes, months_between, needs_reading, wanted_files
+from bronze.plan import (
+    Hole,
+    LedgerEntry,
+    daily_files_of,
+    holes,
+    missing_days,
+    months_between,
+    needs_reading,
+    wanted_files,
+    whole_months,
+)
 
 SHA256 = "a" * 64
 
@@ -19,6 +29,16 @@ def listed(symbol: str, period: str) -> ListedFile:
     key = parse_key(f"{prefix}{symbol}-4h-{period}.zip")
     assert key is not None
     return ListedFile(key, 100, SHA256)
+
+
+def entry(file: ListedFile, **changes: Any) -> LedgerEntry:
+    """The ledger's entry of a listed file that was ingested as it is."""
+    key = file.key
+    ingested = LedgerEntry(
+        "ingested", file.published_sha256, file.size_bytes, key.cadence, key.symbol, key.month,
+        rows=10, rejected_lines=0, superseded_by=None,
+    )  # fmt: skip
+    return replace(ingested, **changes)
 
 
 def periods(files: tuple[ListedFile, ...]) -> list[tuple[str, str]]:
@@ -110,7 +130,7 @@ def test_every_month_is_covered_once_or_named(
     files: list[ListedFile], start: str, end: str
 ) -> None:
     wanted = wanted_files(files, start, end)
-    missing = {(hole.symbol, hole.month) for hole in holes(files, start, end)}
+    missing = {(hole.symbol, hole.period) for hole in holes(files, start, end)}
     for symbol in ("BTCUSDT", "ETHUSDT"):
         has = {file.key.month for file in files if file.key.symbol == symbol}
         for month in MONTHS:
@@ -124,40 +144,73 @@ def test_every_month_is_covered_once_or_named(
             assert ((symbol, month) in missing) == (inside and month not in has)
 
 
+def test_days_are_missing_between_two_files_of_a_month_without_a_monthly_one() -> None:
+    files = [
+        listed("BTCUSDT", "2025-01"),
+        listed("BTCUSDT", "2025-02-03"),
+        *(listed("BTCUSDT", f"2025-02-{day:02d}") for day in range(5, 29)),
+        listed("BTCUSDT", "2025-03-02"),
+        # A month with a monthly file lacks no day; nor does what comes before or after all files.
+        listed("ETHUSDT", "2025-01-05"),
+        listed("ETHUSDT", "2025-01-06"),
+        listed("XRPUSDT", "2025-01-05"),
+        listed("XRPUSDT", "2025-01"),
+    ]
+    days = ("2025-02-01", "2025-02-02", "2025-02-04", "2025-03-01")
+    assert missing_days(files) == tuple(Hole("BTCUSDT", day) for day in days)
+    assert missing_days([]) == ()
+
+
 def test_an_ingested_and_unchanged_file_is_skipped() -> None:
     file = listed("BTCUSDT", "2025-01")
-    entry = LedgerEntry("ingested", SHA256, 100)
-    assert needs_reading([file], {file.key.source_file: entry}) == ()
+    assert needs_reading([file], {file.key.source_file: entry(file)}) == ()
 
 
 @pytest.mark.parametrize(
-    "entry",
+    "changes",
     [
-        LedgerEntry("ingested", "b" * 64, 100),
-        LedgerEntry("ingested", None, 100),
-        LedgerEntry("ingested", SHA256, 101),
-        LedgerEntry("ingested", SHA256, None),
-        *(
-            LedgerEntry(status, SHA256, 100)
-            for status in get_args(FileStatus)
-            if status != "ingested"
-        ),
+        {"published_sha256": "b" * 64},
+        {"published_sha256": None},
+        {"size_bytes": 101},
+        {"size_bytes": None},
+        *({"status": status} for status in get_args(FileStatus) if status != "ingested"),
     ],
 )
-def test_a_changed_or_failed_file_is_read_again(entry: LedgerEntry) -> None:
+def test_a_changed_or_failed_file_is_read_again(changes: dict[str, Any]) -> None:
     file = listed("BTCUSDT", "2025-01")
-    assert needs_reading([file], {file.key.source_file: entry}) == (file,)
+    assert needs_reading([file], {file.key.source_file: entry(file, **changes)}) == (file,)
 
 
 def test_new_files_are_read_in_the_given_order() -> None:
     old, new, newer = (listed("BTCUSDT", f"2025-0{month}") for month in (1, 2, 3))
-    ledger = {old.key.source_file: LedgerEntry("ingested", SHA256, 100)}
-    assert needs_reading([newer, old, new], ledger) == (newer, new)
+    assert needs_reading([newer, old, new], {old.key.source_file: entry(old)}) == (newer, new)
 
 
 def test_a_checksum_that_disappeared_or_appeared_is_a_change() -> None:
     with_checksum = listed("BTCUSDT", "2025-01")
     without = replace(with_checksum, published_sha256=None)
-    ledger = {without.key.source_file: LedgerEntry("ingested", None, 100)}
+    ledger = {without.key.source_file: entry(without)}
     assert needs_reading([without], ledger) == ()
     assert needs_reading([with_checksum], ledger) == (with_checksum,)
+
+
+def test_a_day_is_read_only_while_its_month_is_not_there_as_a_whole() -> None:
+    day, month = listed("BTCUSDT", "2025-01-05"), listed("BTCUSDT", "2025-01")
+    other = listed("ETHUSDT", "2025-01-05")
+    there = {month.key.source_file: entry(month)}
+    assert needs_reading([day, other], there) == (other,)
+    assert whole_months(there) == {("BTCUSDT", "2025-01"): month.key.source_file}
+    # Its republication failed: its lines are still there.
+    failed = {month.key.source_file: entry(month, status="corrupt_zip")}
+    assert needs_reading([day], failed) == ()
+    never = {month.key.source_file: entry(month, status="corrupt_zip", rows=0)}
+    assert needs_reading([day], never) == (day,)
+    assert whole_months(never) == {}
+
+
+def test_the_days_of_a_month_are_found_in_the_ledger() -> None:
+    days = [listed("BTCUSDT", f"2025-01-0{day}") for day in (1, 2)]
+    others = [listed("BTCUSDT", "2025-01"), listed("BTCUSDT", "2025-02-01"), listed("X", "2025-01")]
+    ledger = {file.key.source_file: entry(file) for file in (*days, *others)}
+    month = ("BTCUSDT", "2025-01")
+    assert daily_files_of({month}, ledger) == {month: [file.key.source_file for file in days]}

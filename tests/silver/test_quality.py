@@ -48,6 +48,8 @@ def file_row(name: str, status: str, rows: int = 0, rejected: int = 0, **told: s
         "rejected_lines": rejected,
         "has_header": None,
         "time_unit": None,
+        "superseded_by": None,
+        "former": None,
         "run_id": "run",
         "ingested_at": datetime(2026, 1, 1, tzinfo=UTC),
         **told,

@@ -1,0 +1,360 @@
+"""Throughput from verified ZIPs to a committed Delta table, beside what else a user would take.
+
+    .venv/bin/python benchmarks/ingest.py compare ../shared/archive --runs 3
+    .venv/bin/python benchmarks/ingest.py unchanged --files 100000
+
+`compare` loads two archives: (a) the small 4h files as they are, (b) the minute files, copied under
+other names until there are 5 million rows. Each run is a process of its own; the variants take
+turns. Imports and the start of a session are not counted; Candlelake's first tables, its ledger and
+its checks are. All variants must give the same number of rows and the same sum of closes.
+
+`unchanged` times a run that finds nothing new beside a ledger of many files.
+"""
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import pandas as pd
+import polars as pl
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+
+COLUMNS = (
+    "open_time",
+    "open",
+    "high",
+    "low",
+    "close",
+    "volume",
+    "close_time",
+    "quote_volume",
+    "trades",
+    "taker_buy_base",
+    "taker_buy_quote",
+    "ignore",
+)
+INTEGERS = ("open_time", "close_time", "trades")
+KLINES = "data/futures/um/monthly/klines"
+# Files that a script gathers before it writes them, so that its table is not of tiny files.
+GATHERED_ROWS = 500_000
+MINUTE_ROWS = 5_000_000
+
+
+def archive_files(archive: Path, interval: str) -> list[Path]:
+    """The ZIPs of one interval."""
+    return sorted(archive.glob(f"{KLINES}/*/{interval}/*.zip"))
+
+
+def body_of(path: Path) -> bytes:
+    """The CSV in a ZIP."""
+    with zipfile.ZipFile(path) as packed:
+        return packed.read(packed.namelist()[0])
+
+
+def processor_seconds() -> float:
+    """Processor time of this process and all below it so far, the JVM and its workers included.
+
+    Unlike wall time it says something on a machine that others use too.
+    """
+    ticks, parents = {}, {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:  # it has ended meanwhile
+            continue
+        process = int(stat.parent.name)
+        parents[process] = int(fields[1])
+        ticks[process] = sum(map(int, fields[11:15]))
+    family, grown = {os.getpid()}, True
+    while grown:
+        children = {process for process, parent in parents.items() if parent in family} - family
+        family |= children
+        grown = bool(children)
+    return sum(ticks[process] for process in family) / os.sysconf("SC_CLK_TCK")
+
+
+class Clock:
+    """Wall and processor time since it was made."""
+
+    def __init__(self) -> None:
+        self._wall, self._processor = time.monotonic(), processor_seconds()
+
+    def read(self) -> tuple[float, float]:
+        """Wall seconds and processor seconds."""
+        return time.monotonic() - self._wall, processor_seconds() - self._processor
+
+
+def candlelake(archive: Path, interval: str, out: Path) -> tuple[float, float]:
+    """The task ingest_archive."""
+    from bronze.tasks import ingest_archive
+    from lakehouse.session import spark_session
+    from lakehouse.settings import load_settings
+
+    overrides = {
+        "archive.url": archive,
+        "archive.interval": interval,
+        "archive.start": "2020-01",
+        "archive.end": "2030-12",
+        "warehouse": out,
+    }
+    settings = load_settings(
+        ROOT / "conf" / "sample.yaml", [f"{key}={value}" for key, value in overrides.items()]
+    )
+    with spark_session(settings.spark) as spark:
+        clock = Clock()
+        ingest_archive.run(spark, settings, "benchmark", "")
+        return clock.read()
+
+
+def tutorial(archive: Path, interval: str, out: Path) -> tuple[float, float]:
+    """Extract, `spark.read.csv`, write: no checksum, no bad line kept, no ledger."""
+    from pyspark.sql import functions as F
+
+    from lakehouse.session import spark_session
+    from lakehouse.settings import load_settings
+
+    settings = load_settings(ROOT / "conf" / "sample.yaml")
+    schema = ", ".join(f"{n} {'bigint' if n in INTEGERS else 'double'}" for n in COLUMNS)
+    extracted = out.parent / "csv"
+    with spark_session(settings.spark) as spark:
+        clock = Clock()
+        for path in archive_files(archive, interval):
+            with zipfile.ZipFile(path) as packed:
+                packed.extractall(extracted)
+        frame = spark.read.csv(str(extracted), schema=schema, header=True)
+        name = F.element_at(F.split(F.input_file_name(), "/"), -1)
+        frame.withColumn("source_file", name).write.format("delta").save(str(out))
+        return clock.read()
+
+
+def gathered(
+    archive: Path, interval: str, out: Path, read: Callable[[Path], pl.DataFrame | pd.DataFrame]
+) -> tuple[float, float]:
+    """Read file by file and append to a Delta table with delta-rs."""
+    from deltalake import write_deltalake
+
+    clock = Clock()
+    waiting: list[pl.DataFrame | pd.DataFrame] = []
+
+    def write() -> None:
+        frames = list(waiting)
+        waiting.clear()
+        if isinstance(frames[0], pl.DataFrame):
+            write_deltalake(str(out), pl.concat(frames).to_arrow(), mode="append")
+        else:
+            write_deltalake(str(out), pd.concat(frames, ignore_index=True), mode="append")
+
+    for path in archive_files(archive, interval):
+        waiting.append(read(path))
+        if sum(map(len, waiting)) >= GATHERED_ROWS:
+            write()
+    if waiting:
+        write()
+    return clock.read()
+
+
+def with_pandas(archive: Path, interval: str, out: Path) -> tuple[float, float]:
+    """Pandas and delta-rs."""
+
+    def read(path: Path) -> pd.DataFrame:
+        types = {name: "int64" if name in INTEGERS else "float64" for name in COLUMNS}
+        frame = pd.read_csv(path, names=list(COLUMNS), header=0, dtype=types)
+        return frame.assign(source_file=path.name)
+
+    return gathered(archive, interval, out, read)
+
+
+def with_polars(archive: Path, interval: str, out: Path) -> tuple[float, float]:
+    """Polars and delta-rs."""
+
+    def read(path: Path) -> pl.DataFrame:
+        types = [pl.Int64 if name in INTEGERS else pl.Float64 for name in COLUMNS]
+        frame = pl.read_csv(body_of(path), new_columns=list(COLUMNS), schema_overrides=types)
+        return frame.with_columns(source_file=pl.lit(path.name))
+
+    return gathered(archive, interval, out, read)
+
+
+VARIANTS = {
+    "candlelake": candlelake,
+    "tutorial": tutorial,
+    "pandas + delta-rs": with_pandas,
+    "Polars + delta-rs": with_polars,
+}
+
+
+@contextmanager
+def minute_archive(archive: Path) -> Iterator[Path]:
+    """The minute files under as many names as make 5 million rows."""
+    paths = archive_files(archive, "1m")
+    bodies = {path: body_of(path) for path in paths}
+    rows = sum(body.count(b"\n") for body in bodies.values())
+    with tempfile.TemporaryDirectory() as folder:
+        for copy in range(-(-MINUTE_ROWS // rows)):
+            for path, body in bodies.items():
+                symbol, _, rest = path.stem.partition("-")
+                put(Path(folder), f"C{copy}{symbol}", rest, body)
+        yield Path(folder)
+
+
+def put(root: Path, symbol: str, rest: str, body: bytes) -> None:
+    """One ZIP and its checksum."""
+    target = root / KLINES / symbol / "1m" / f"{symbol}-{rest}.zip"
+    target.parent.mkdir(parents=True)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as made:
+        made.writestr(f"{symbol}-{rest}.csv", body)
+    target.write_bytes(packed.getvalue())
+    digest = hashlib.sha256(packed.getvalue()).hexdigest()
+    target.with_name(target.name + ".CHECKSUM").write_text(f"{digest}  {target.name}\n")
+
+
+@click.group()
+def main() -> None:
+    """Time the ingest."""
+
+
+@main.command()
+@click.argument("variant", type=click.Choice(list(VARIANTS)))
+@click.argument("archive", type=Path)
+@click.argument("interval")
+@click.argument("out", type=Path)
+def one(variant: str, archive: Path, interval: str, out: Path) -> None:
+    """Load once and print seconds, rows, sum of closes and the data files, as JSON."""
+    times = VARIANTS[variant](archive, interval, out)
+    table = out / "bronze" / "klines" if variant == "candlelake" else out
+    frame = pl.scan_delta(str(table)).select(pl.len(), pl.col("close").sum()).collect()
+    sizes = [
+        path.stat().st_size for path in table.rglob("*.parquet") if "_delta_log" not in str(path)
+    ]
+    commits = len(list((table / "_delta_log").glob("*.json")))
+    print(json.dumps([*times, *frame.row(0), len(sizes), statistics.median(sizes), commits]))
+
+
+@main.command()
+@click.argument("archive", type=Path)
+@click.option("--runs", default=3, show_default=True)
+@click.option("--only", multiple=True, help="Run these variants alone.")
+@click.option("--rows", type=click.Choice(["small", "minute", "both"]), default="both")
+def compare(archive: Path, runs: int, only: tuple[str, ...], rows: str) -> None:
+    """Print the median of each variant, and its layout."""
+    if rows != "minute":
+        print("(a) small 4h files")
+        take_turns(archive.absolute(), "4h", runs, only or tuple(VARIANTS))
+    if rows != "small":
+        with minute_archive(archive.absolute()) as minutes:
+            print("(b) minute rows")
+            take_turns(minutes, "1m", runs, only or tuple(VARIANTS))
+
+
+def take_turns(archive: Path, interval: str, runs: int, variants: tuple[str, ...]) -> None:
+    """Run the variants in turn and print a table."""
+    found = defaultdict(list)
+    for _ in range(runs):
+        for variant in variants:
+            place = Path(tempfile.mkdtemp())
+            command = [sys.executable, __file__, "one", variant, str(archive), interval]
+            done = subprocess.run(
+                [*command, str(place / "lake")],
+                cwd=ROOT,
+                check=True,
+                capture_output=True,
+                text=True,
+            )
+            found[variant].append(json.loads(done.stdout.splitlines()[-1]))
+            shutil.rmtree(place)
+    reference = found[variants[0]][0][2:4]
+    print("| variant | seconds | M rows/s | processor s | data files | median MB | commits |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+    for variant, results in found.items():
+        for _, _, rows, closes, *_ in results:
+            if rows != reference[0] or abs(closes / reference[1] - 1) > 1e-9:
+                raise SystemExit(f"{variant} gave {rows}, {closes} and not {reference}")
+        seconds, processor = (statistics.median(r[n] for r in results) for n in (0, 1))
+        _, _, rows, _, files, size, commits = results[-1]
+        print(
+            f"| {variant} | {seconds:.1f} | {rows / seconds / 1e6:.3f} | {processor:.1f} "
+            f"| {files} | {size / 1e6:.2f} | {commits} |"
+        )
+
+
+@main.command()
+@click.option("--files", default=100_000, show_default=True)
+def unchanged(files: int) -> None:
+    """Time a run that finds nothing new beside a ledger of many files."""
+    from bronze.archive import files_prefix, parse_key
+    from bronze.contracts import ARCHIVE_FILES
+    from bronze.tasks import ingest_archive
+    from lakehouse.session import spark_session
+    from lakehouse.settings import load_settings
+    from lakehouse.tables import Lake
+
+    months = [f"{year}-{month:02d}" for year in range(2018, 2026) for month in range(1, 13)]
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder, "archive")
+        told = []
+        for n in range(files):
+            symbol, month = f"S{n // len(months)}USDT", months[n % len(months)]
+            key = parse_key(f"{files_prefix('um', 'monthly', symbol, '4h')}{symbol}-4h-{month}.zip")
+            assert key is not None
+            path = root / key.source_file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"x")
+            digest = f"{n:064x}"
+            path.with_name(path.name + ".CHECKSUM").write_text(f"{digest}  {path.name}\n")
+            told.append(
+                {
+                    **dict.fromkeys(ARCHIVE_FILES.column_names),
+                    **{
+                        name: getattr(key, name)
+                        for name in ("source_file", "market", "interval", "symbol", "month")
+                    },
+                    "period": month,
+                    "cadence": "monthly",
+                    "size_bytes": 1,
+                    "sha256": digest,
+                    "published_sha256": digest,
+                    "status": "ingested",
+                    "rows": 180,
+                    "rejected_lines": 0,
+                    "time_unit": "ms",
+                    "run_id": "made",
+                    "ingested_at": datetime(2026, 1, 1, tzinfo=UTC),
+                }
+            )
+        overrides = {
+            "archive.url": root,
+            "archive.start": "2018-01",
+            "archive.end": "2025-12",
+            "warehouse": Path(folder, "lake"),
+        }
+        settings = load_settings(
+            ROOT / "conf" / "sample.yaml", [f"{key}={value}" for key, value in overrides.items()]
+        )
+        with spark_session(settings.spark) as spark:
+            lake = Lake(spark, settings.warehouse)
+            lake.append(ARCHIVE_FILES, lake.frame(ARCHIVE_FILES, told))
+            for run in ("the first, which names the symbols", "the second", "the third"):
+                started = time.monotonic()
+                done = ingest_archive.run(spark, settings, run, "")
+                print(f"{run}: {time.monotonic() - started:.2f} s: {done.message}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,181 @@
+"""Reading source files in batches: what each batch holds that is new or changed is committed.
+
+A file that is new is read once: its rows are committed, and of those rows its facts are told. Any
+other file is read twice (`bronze.loading`), so that a bad one leaves what bronze has of it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+
+from pyspark.sql import functions as F
+
+from bronze.archive import ArchiveKey, ListedFile
+from bronze.commits import Loaded, commit_files, forget_rejected, lines_of_files, superseded_days
+from bronze.contracts import KLINES
+from bronze.ledger import Ledger, LedgerRow, content
+from bronze.lines import time_unit_of
+from bronze.loading import FileToRead, facts_of, file_facts, whole_klines_of
+from bronze.plan import daily_files_of, whole_months
+from bronze.reading import download_failed
+from lakehouse.sql import equals, is_in
+from lakehouse.tasks import TaskContext
+
+log = logging.getLogger(__name__)
+
+# Files to a commit: few enough to keep the work of a killed run, many enough for large tables.
+_BATCH_FILES = 10_000
+_BATCH_BYTES = 2 * 1024**3
+
+# What a failed republication leaves as the last good one had it.
+_KEPT = ("sha256", "size_bytes", "rows", "rejected_lines", "has_header", "time_unit")
+
+
+def load_files(
+    context: TaskContext, root: str, due: Sequence[ListedFile], ledger: Ledger
+) -> Loaded:
+    """Read files, commit what is new or changed, and bring the ledger up to it.
+
+    Args:
+        context: The task.
+        root: Folder of the archive, as the executors see it.
+        due: The files to read.
+        ledger: What bronze holds of the market and interval; updated.
+    """
+    loaded = Loaded()
+    for batch in _batches(due):
+        loaded += _load_batch(context, root, batch, ledger)
+        log.info("%d of %d files read, %d new or changed", len(batch), len(due), loaded.files)
+    # Daily files that another run loaded beside their month.
+    late = superseded_days(whole_months(ledger.entries), ledger)
+    return loaded + commit_files(context, root, {}, late, ledger)
+
+
+def _batches(due: Sequence[ListedFile]) -> Iterator[list[ListedFile]]:
+    """Files of one month lie together: a commit then touches few partitions."""
+    batch: list[ListedFile] = []
+    weight = 0
+    for file in sorted(due, key=lambda file: (file.key.month, file.key.source_file)):
+        if batch and (len(batch) == _BATCH_FILES or weight + file.size_bytes > _BATCH_BYTES):
+            yield batch
+            batch, weight = [], 0
+        batch.append(file)
+        weight += file.size_bytes
+    if batch:
+        yield batch
+
+
+def _load_batch(
+    context: TaskContext, root: str, batch: Sequence[ListedFile], ledger: Ledger
+) -> Loaded:
+    old = ledger.rows([file.key.source_file for file in batch])
+    monthly = {(f.key.symbol, f.key.month) for f in batch if f.key.cadence == "monthly"}
+    superseding = daily_files_of(monthly, ledger.entries)
+    new = [
+        file
+        for file in batch
+        if file.key.source_file not in ledger.entries
+        and file.published_sha256 is not None
+        and (file.key.symbol, file.key.month) not in superseding
+    ]
+    whole = _load_whole(context, root, new)
+    again = [file for file in batch if file.key.source_file not in whole]
+    facts = whole | _facts(context, root, again)
+    rows = {
+        file.key.source_file: _merged(
+            _row(context, file.key, facts[file.key.source_file]), old.get(file.key.source_file)
+        )
+        for file in batch
+    }
+    changed = {name: row for name, row in rows.items() if content(row) != content(old.get(name))}
+    taken = {
+        (row["symbol"], row["month"]): name
+        for name, row in changed.items()
+        if row["cadence"] == "monthly" and row["rows"]
+    }
+    return commit_files(
+        context, root, changed, superseded_days(taken, ledger), ledger, whole.keys()
+    )
+
+
+def _load_whole(
+    context: TaskContext, root: str, files: Sequence[ListedFile]
+) -> dict[str, LedgerRow]:
+    """Commit the rows of those new files that are good in every line; returns their facts."""
+    if not files:
+        return {}
+    listed = {file.key.source_file: file for file in files}
+    wanted = [FileToRead(name, f.published_sha256, f.size_bytes) for name, f in listed.items()]
+    where = lines_of_files(context, KLINES, {file.key.month for file in files}, listed)
+    version = context.lake.replace(KLINES, whole_klines_of(context.spark, root, wanted), where)
+    forget_rejected(context, listed)
+    months = is_in("month", {file.key.month for file in files})
+    # All files of these months: naming those of the batch would cost more than it spares.
+    committed = (
+        context.lake.read_own(KLINES, version)
+        .where(f"{equals(context.settings.scope)} AND {months}")
+        .groupBy("source_file")
+        .agg(
+            F.count("*").alias("rows"),
+            F.min("line").alias("first_line"),
+            F.min_by("open_time", "line").alias("open_time"),
+        )
+    )
+    return {
+        row["source_file"]: {
+            "source_file": row["source_file"],
+            "status": "ingested",
+            "error": None,
+            "size_bytes": listed[row["source_file"]].size_bytes,
+            "sha256": listed[row["source_file"]].published_sha256,
+            "published_sha256": listed[row["source_file"]].published_sha256,
+            "rows": row["rows"],
+            "rejected_lines": 0,
+            "has_header": row["first_line"] == 2,
+            "time_unit": time_unit_of(row["open_time"]),
+        }
+        for row in committed.toArrow().to_pylist()
+        if row["source_file"] in listed
+    }
+
+
+def _facts(context: TaskContext, root: str, files: Sequence[ListedFile]) -> dict[str, LedgerRow]:
+    facts = {
+        file.key.source_file: facts_of(download_failed(file.key, None, file.failure))
+        for file in files
+        if file.failure is not None
+    }
+    there = [file for file in files if file.failure is None]
+    if there:
+        wanted = [FileToRead(f.key.source_file, f.published_sha256, f.size_bytes) for f in there]
+        required = context.settings.archive.require_checksum
+        found = file_facts(context.spark, root, wanted, required).to_pylist()
+        facts |= {fact["source_file"]: fact for fact in found}
+    return facts
+
+
+def _row(context: TaskContext, key: ArchiveKey, facts: LedgerRow) -> LedgerRow:
+    return {
+        **facts,
+        "market": key.market,
+        "interval": key.interval,
+        "symbol": key.symbol,
+        "month": key.month,
+        "period": key.period,
+        "cadence": key.cadence,
+        "superseded_by": None,
+        "former": None,
+        "run_id": context.run_id,
+        "ingested_at": context.now,
+    }
+
+
+def _merged(row: LedgerRow, old: LedgerRow | None) -> LedgerRow:
+    """A failed republication leaves the rows of the last good one, and the facts about them."""
+    if old is None:
+        return row
+    row = {**row, "former": old["former"]}
+    if row["status"] == "ingested" or not old["rows"]:
+        return row
+    return {**row, **{name: old[name] for name in _KEPT}}

@@ -1,0 +1,178 @@
+"""Committing source files, many at once: their rows first and the ledger last.
+
+Both replace what belongs to the same files, so that a run that was killed in between does those
+files again and counts nothing twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from bronze.contracts import ARCHIVE_FILES, KLINES, REJECTED_LINES
+from bronze.differences import NO_DIFFERENCE, Difference, Replacement, differences
+from bronze.ledger import Ledger, LedgerRow, as_frame
+from bronze.loading import FileToRead, klines_of, rejected_lines_of
+from bronze.plan import daily_files_of
+from lakehouse.contracts import TableContract
+from lakehouse.sql import equals, is_in
+from lakehouse.tasks import TaskContext
+
+_CUT_SHORT = "its lines were being replaced when the run was cut short: run ingest_archive again"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What was loaded.
+
+    Attributes:
+        files: Files that are new or changed.
+        superseded: Daily files whose lines a monthly file took the place of.
+        difference: Bars in which those daily files and their monthly files differ.
+    """
+
+    files: int = 0
+    superseded: int = 0
+    difference: Difference = NO_DIFFERENCE
+
+    def __add__(self, other: Loaded) -> Loaded:
+        return Loaded(
+            self.files + other.files,
+            self.superseded + other.superseded,
+            self.difference + other.difference,
+        )
+
+
+def superseded_days(months: Mapping[tuple[str, str], str], ledger: Ledger) -> dict[str, LedgerRow]:
+    """The ledger's rows of daily files of these months, each with the monthly file named."""
+    by = {
+        name: months[month]
+        for month, names in daily_files_of(months.keys(), ledger.entries).items()
+        for name in names
+        if ledger.entries[name].superseded_by is None
+    }
+    return {name: {**row, "superseded_by": by[name]} for name, row in ledger.rows(by).items()}
+
+
+def commit_files(
+    context: TaskContext,
+    root: str,
+    changed: Mapping[str, LedgerRow],
+    superseded: Mapping[str, LedgerRow],
+    ledger: Ledger,
+    committed: Collection[str] = (),
+) -> Loaded:
+    """Commit the lines of changed files but those `committed` already, then the ledger's rows."""
+    if not changed and not superseded:
+        return Loaded()
+    old = ledger.rows(changed)
+    # Files without rows are among them: a killed run may have left rows of theirs.
+    stale = [
+        row
+        for name, row in changed.items()
+        if name not in committed and (not row["rows"] or _lines(row) != _lines(old.get(name)))
+    ]
+    replaced = [old[row["source_file"]] for row in stale if row["source_file"] in old]
+    replaced = [row for row in (*replaced, *superseded.values()) if row["rows"]]
+    before = context.lake.version(KLINES) if replaced else 0
+    former = {row["source_file"]: _with_former(context, row, before) for row in replaced}
+    _mark(context, replaced, former)
+    if stale or superseded:
+        _replace_lines(context, root, stale, superseded.values())
+    new = {**changed, **{name: _emptied(row) for name, row in superseded.items()}}
+    new = {name: {**row, "former": former.get(name, row["former"])} for name, row in new.items()}
+    context.lake.replace(ARCHIVE_FILES, as_frame(context, new.values()), _files(context, new))
+    ledger.update(new)
+    after = context.lake.written_versions.get(KLINES.full_name, before)
+    found = differences(
+        context.lake,
+        [
+            Replacement(name, before, superseded[name]["superseded_by"], after)
+            for name in former
+            if name in superseded
+        ],
+    )
+    return Loaded(len(changed), len(superseded), sum(found, NO_DIFFERENCE))
+
+
+def _with_former(context: TaskContext, row: LedgerRow, version: int) -> list[LedgerRow]:
+    """The contents that a file had, with the one that is replaced now."""
+    told = {name: row[name] for name in ("sha256", "rows", "ingested_at")}
+    return [*(row["former"] or []), {**told, "replaced_at": context.now, "version": version}]
+
+
+def _mark(
+    context: TaskContext, replaced: Sequence[LedgerRow], former: Mapping[str, list[LedgerRow]]
+) -> None:
+    """Tell in the ledger that lines are being replaced.
+
+    Were the run killed before its last commit, the ledger would else speak of lines that are gone.
+    """
+    if replaced:
+        unknown = {"status": "download_failed", "error": _CUT_SHORT, "rows": 0, "rejected_lines": 0}
+        rows = {
+            row["source_file"]: {
+                **row,
+                **unknown,
+                "superseded_by": None,
+                "former": former[row["source_file"]],
+            }
+            for row in replaced
+        }
+        context.lake.replace(ARCHIVE_FILES, as_frame(context, rows.values()), _files(context, rows))
+
+
+def _emptied(row: LedgerRow) -> LedgerRow:
+    """The row of a superseded file, of which no line is left."""
+    told = {"status": "ingested", "error": None} if row["error"] == _CUT_SHORT else {}
+    return {**row, **told, "rows": 0, "rejected_lines": 0}
+
+
+def _replace_lines(
+    context: TaskContext, root: str, stale: Sequence[LedgerRow], superseded: Iterable[LedgerRow]
+) -> None:
+    """Put the lines of stale files, of which some may have none, in the place of old ones."""
+    rows = [*stale, *superseded]
+    months = {row["month"] for row in rows}
+    names = [row["source_file"] for row in rows]
+    for contract, lines_of, count in (
+        (KLINES, klines_of, "rows"),
+        (REJECTED_LINES, rejected_lines_of, "rejected_lines"),
+    ):
+        where = lines_of_files(context, contract, months, names)
+        new = [
+            FileToRead(row["source_file"], row["sha256"], row["size_bytes"])
+            for row in stale
+            if row[count]
+        ]
+        if new or not context.lake.read_own(contract).where(where).isEmpty():
+            context.lake.replace(contract, lines_of(context.spark, root, new), where)
+
+
+def forget_rejected(context: TaskContext, names: Collection[str]) -> None:
+    """Remove rejected lines that a killed run left of files that have none any more."""
+    table = context.lake.read_own(REJECTED_LINES).where(equals(context.settings.scope))
+    left = table.select("source_file").distinct().toArrow()["source_file"].to_pylist()
+    stale = set(left).intersection(names)
+    if stale:
+        nothing = context.lake.frame(REJECTED_LINES, [])
+        context.lake.replace(REJECTED_LINES, nothing, _files(context, stale))
+
+
+def _lines(row: LedgerRow | None) -> tuple[object, ...] | None:
+    """What bronze holds of a file: equal answers mean equal lines."""
+    return None if row is None else (row["sha256"], row["rows"], row["rejected_lines"])
+
+
+def lines_of_files(
+    context: TaskContext, contract: TableContract, months: Iterable[str], names: Iterable[str]
+) -> str:
+    """The lines of these files as a SQL condition, partition columns first."""
+    if "month" not in contract.partitioned_by:
+        return _files(context, names)
+    scope = equals(context.settings.scope)
+    return f"{scope} AND {is_in('month', set(months))} AND {is_in('source_file', set(names))}"
+
+
+def _files(context: TaskContext, names: Iterable[str]) -> str:
+    return f"{equals(context.settings.scope)} AND {is_in('source_file', set(names))}"

@@ -1,0 +1,91 @@
+"""The ledger `bronze.archive_files` as a run knows it: read once, brought up to date as it goes.
+
+Half a million files fit: what the plan needs of each is a small entry, and whole rows are made
+only of the files that a run reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyspark.sql import DataFrame
+
+from bronze.contracts import ARCHIVE_FILES
+from bronze.plan import LedgerEntry
+from lakehouse.sql import equals
+from lakehouse.tasks import TaskContext
+
+LedgerRow = dict[str, Any]
+
+_FORMER = pa.list_(
+    pa.struct(
+        [
+            ("sha256", pa.string()),
+            ("rows", pa.int64()),
+            ("ingested_at", pa.timestamp("us", "UTC")),
+            ("replaced_at", pa.timestamp("us", "UTC")),
+            ("version", pa.int64()),
+        ]
+    )
+)
+_ARROW_TYPES = {
+    "STRING": pa.string(),
+    "BIGINT": pa.int64(),
+    "BOOLEAN": pa.bool_(),
+    "TIMESTAMP": pa.timestamp("us", "UTC"),
+}
+_SCHEMA = pa.schema(
+    [(column.name, _ARROW_TYPES.get(column.type, _FORMER)) for column in ARCHIVE_FILES.columns]
+)
+_ENTRY = tuple(LedgerEntry.__annotations__)
+
+# What of a row names the run and not the file.
+_RUN = ("run_id", "ingested_at")
+
+
+class Ledger:
+    """The rows of one market and interval, keyed by source file.
+
+    Attributes:
+        entries: What the plan needs to know of each file.
+    """
+
+    def __init__(self, table: pa.Table) -> None:
+        self._read = table
+        self._written: dict[str, LedgerRow] = {}
+        columns = [table[name].to_pylist() for name in _ENTRY]
+        self.entries: dict[str, LedgerEntry] = {
+            name: LedgerEntry(*values)
+            for name, *values in zip(table["source_file"].to_pylist(), *columns, strict=True)
+        }
+
+    @classmethod
+    def read(cls, context: TaskContext) -> Ledger:
+        """The newest ledger of the run's market and interval."""
+        frame = context.lake.read_own(ARCHIVE_FILES).where(equals(context.settings.scope))
+        return cls(frame.toArrow())
+
+    def rows(self, names: Collection[str]) -> dict[str, LedgerRow]:
+        """Whole rows of those of the named files that the ledger has."""
+        wanted = pc.is_in(self._read["source_file"], pa.array(list(names), pa.string()))
+        found = {row["source_file"]: row for row in self._read.filter(wanted).to_pylist()}
+        return found | {name: self._written[name] for name in names if name in self._written}
+
+    def update(self, rows: Mapping[str, LedgerRow]) -> None:
+        """Take rows that have been committed."""
+        self._written.update(rows)
+        for name, row in rows.items():
+            self.entries[name] = LedgerEntry(*(row[field] for field in _ENTRY))
+
+
+def as_frame(context: TaskContext, rows: Iterable[LedgerRow]) -> DataFrame:
+    """Ledger rows with the columns of bronze.archive_files."""
+    return context.spark.createDataFrame(pa.Table.from_pylist(list(rows), _SCHEMA))
+
+
+def content(row: LedgerRow | None) -> LedgerRow:
+    """A row without what names the run: equal contents tell the same of a file."""
+    return {name: value for name, value in (row or {}).items() if name not in _RUN}

@@ -1,0 +1,225 @@
+"""Replacements: months that supersede their days, republished files, and two runs at once."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bronze.contracts import ARCHIVE_FILES, ARCHIVE_SYMBOLS, KLINES, REJECTED_LINES
+from bronze.republished import republished_files
+from bronze.tasks import ingest_archive
+from lakehouse.settings import Settings
+from lakehouse.tables import Lake
+from lakehouse.tasks import TaskOutcome
+from tests.pipelines import NOW, changed_settings, do, interpreted, lake_of, rows, versions
+from tests.support import as_csv, month_of_candles, put_file, rows_of
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+BRONZE = (ARCHIVE_FILES, ARCHIVE_SYMBOLS, KLINES, REJECTED_LINES)
+FEBRUARY = month_of_candles("2025-02", 12)
+MONTHLY = "data/futures/um/monthly/klines/BTCUSDT/12h/BTCUSDT-12h-2025-02.zip"
+
+
+@pytest.fixture
+def quick(spark: "SparkSession") -> Iterator[None]:
+    with interpreted(spark):
+        yield
+
+
+def put(root: Path, symbol: str, period: str, lines: list[list[object]], **how: Any) -> str:
+    return put_file(root, symbol, period, as_csv(lines), interval="12h", **how)
+
+
+def day(number: int) -> list[list[object]]:
+    return [list(line) for line in FEBRUARY[2 * number - 2 : 2 * number]]
+
+
+@dataclass
+class Seen:
+    """What one run left."""
+
+    outcome: TaskOutcome
+    versions: dict[str, int]
+    ledger: dict[str, dict[str, Any]]
+    lines: dict[str, list[tuple[int, float]]]
+
+
+@dataclass
+class Story:
+    """Days, then their month; a file published three times; and what each run made of it."""
+
+    spark: "SparkSession"
+    settings: Settings
+    runs: list[Seen]
+
+    @property
+    def lake(self) -> Lake:
+        return Lake(self.spark, self.settings.warehouse)
+
+    def ingest(self) -> None:
+        outcome = do(self.spark, self.settings, ingest_archive, f"run-{len(self.runs) + 1}")
+        lines: dict[str, list[tuple[int, float]]] = {}
+        for row in rows(self.lake, KLINES):
+            lines.setdefault(short(row["source_file"]), []).append((row["line"], row["close"]))
+        ledger = {short(row["source_file"]): row for row in rows(self.lake, ARCHIVE_FILES)}
+        self.runs.append(Seen(outcome, versions(self.lake, BRONZE), ledger, lines))
+
+
+def short(source_file: str) -> str:
+    return source_file.rpartition("/")[2].replace("-12h-", " ").removesuffix(".zip")
+
+
+@pytest.fixture(scope="module")
+def story(
+    spark: "SparkSession", base_settings: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> Story:
+    base = tmp_path_factory.mktemp("commits")
+    root = base / "archive"
+    changed, short_of_one = day(2), day(3)[:1]
+    changed[0][4] = 100.5
+    put(root, "BTCUSDT", "2025-02-01", day(1))
+    put(root, "BTCUSDT", "2025-02-02", changed)
+    put(root, "BTCUSDT", "2025-02-03", short_of_one)
+    put(root, "BTCUSDT", "2025-02-04", day(4))
+    put(root, "BTCUSDT", "2025-02-05", day(5), checksum=None)
+    put(root, "ETHUSDT", "2025-02", FEBRUARY)
+    put(root, "XRPUSDT", "2025-02-01", day(1))
+    told = Story(spark, lake_of(base_settings, base, root, "12h"), [])
+    with interpreted(spark):
+        publish_and_ingest(told, root)
+    return told
+
+
+def publish_and_ingest(told: Story, root: Path) -> None:
+    told.ingest()
+    # The month lacks a bar of the fourth day, and the republication has another price.
+    put(root, "BTCUSDT", "2025-02", [line for line in FEBRUARY if line != FEBRUARY[7]])
+    put(root, "ETHUSDT", "2025-02", [*FEBRUARY[:3], [*FEBRUARY[3][:4], 99.5, *FEBRUARY[3][5:]]])
+    told.ingest()
+    told.ingest()
+    put(root, "ETHUSDT", "2025-02", FEBRUARY[:5])
+    told.ingest()
+
+
+def test_a_month_takes_the_place_of_its_days_in_one_commit(story: Story) -> None:
+    before, after = story.runs[:2]
+    assert after.versions["klines"] == before.versions["klines"] + 1
+    of_days = {name for name in before.lines if name.startswith("BTCUSDT")}
+    assert of_days == {f"BTCUSDT 2025-02-0{n}" for n in range(1, 5)}
+    assert {name for name in after.lines if name.startswith("BTCUSDT")} == {"BTCUSDT 2025-02"}
+    assert len(after.lines["BTCUSDT 2025-02"]) == 55
+    # A symbol without the monthly file keeps its days.
+    assert after.lines["XRPUSDT 2025-02-01"] == before.lines["XRPUSDT 2025-02-01"]
+
+
+def test_the_ledger_keeps_the_days_and_says_what_took_their_place(story: Story) -> None:
+    before, after = story.runs[0].ledger, story.runs[1].ledger
+    for number in range(1, 5):
+        old, new = before[f"BTCUSDT 2025-02-0{number}"], after[f"BTCUSDT 2025-02-0{number}"]
+        former = {
+            "sha256": old["sha256"],
+            "rows": old["rows"],
+            "ingested_at": NOW,
+            "replaced_at": NOW,
+            "version": story.runs[0].versions["klines"],
+        }
+        assert new == {**old, "rows": 0, "superseded_by": MONTHLY, "former": [former]}
+    refused = after["BTCUSDT 2025-02-05"]
+    assert (refused["status"], refused["superseded_by"]) == ("missing_checksum", MONTHLY)
+    assert after["XRPUSDT 2025-02-01"] == before["XRPUSDT 2025-02-01"]
+
+
+def test_the_difference_of_days_and_month_is_counted(story: Story) -> None:
+    assert story.runs[1].outcome.figures["daily files superseded"] == (
+        "5; bars that their monthly files removed 1, added 1, changed 1"
+    )
+    assert story.runs[1].outcome.message == "2 of 3 files new or changed, 0 failed"
+
+
+def test_a_run_without_news_changes_nothing(story: Story) -> None:
+    assert story.runs[2].versions == story.runs[1].versions
+    assert story.runs[2].outcome.unchanged
+
+
+@pytest.mark.usefixtures("quick")
+def test_every_republication_is_listed_with_what_it_changed(story: Story) -> None:
+    found = republished_files(story.spark, story.settings).toArrow().to_pylist()
+    told = {
+        (short(row["source_file"]), row["former_rows"]): (
+            row["replaced_by"], row["removed"], row["added"], row["changed"]
+        )
+        for row in found
+    }  # fmt: skip
+    assert told == {
+        ("BTCUSDT 2025-02-01", 2): (MONTHLY, 0, 0, 0),
+        ("BTCUSDT 2025-02-02", 2): (MONTHLY, 0, 0, 1),
+        ("BTCUSDT 2025-02-03", 1): (MONTHLY, 0, 1, 0),
+        ("BTCUSDT 2025-02-04", 2): (MONTHLY, 1, 0, 0),
+        ("ETHUSDT 2025-02", 56): ("republished", 52, 0, 1),
+        ("ETHUSDT 2025-02", 4): ("republished", 0, 1, 1),
+    }
+    assert {row["replaced_at"] for row in found} == {NOW}
+
+
+def test_the_former_rows_are_there_by_time_travel(story: Story) -> None:
+    first, second = story.runs[3].ledger["ETHUSDT 2025-02"]["former"]
+    assert first["version"] == story.runs[0].versions["klines"]
+    assert second["version"] == story.runs[1].versions["klines"]
+    past = rows(story.lake, KLINES, first["version"])
+    assert sum(row["symbol"] == "ETHUSDT" for row in past) == first["rows"] == 56
+
+
+@pytest.mark.usefixtures("quick")
+def test_days_that_come_after_their_month_are_not_loaded(
+    spark: "SparkSession", base_settings: Settings, tmp_path: Path
+) -> None:
+    """A listing may be stale: it lacks the monthly file, and names the days again."""
+    root = tmp_path / "archive"
+    settings = lake_of(base_settings, tmp_path, root, "12h")
+    monthly = root / put(root, "BTCUSDT", "2025-02", FEBRUARY)
+    put(root, "BTCUSDT", "2025-03", month_of_candles("2025-03", 12))
+    do(spark, settings, ingest_archive, "month")
+    lake = Lake(spark, settings.warehouse)
+    whole = rows_of(lake, KLINES)
+    monthly.rename(tmp_path / "hidden")
+    put(root, "BTCUSDT", "2025-02-01", day(1))
+    outcome = do(spark, settings, ingest_archive, "days")
+    assert outcome.message == "all 2 files unchanged"
+    assert rows_of(lake, KLINES) == whole
+
+
+@pytest.mark.usefixtures("quick")
+def test_months_in_any_order_and_two_runs_at_once_end_as_one_run(
+    spark: "SparkSession", base_settings: Settings, tmp_path: Path
+) -> None:
+    root = tmp_path / "archive"
+    for month in ("2024-12", "2025-01", "2025-02"):
+        for symbol in ("AUSDT", "BUSDT"):
+            put(root, symbol, month, month_of_candles(month, 12))
+    put_file(root, "CUSDT", "2025-01", b"broken\n" + as_csv(FEBRUARY[:2]), interval="12h")
+    put(root, "DUSDT", "2025-01-01", month_of_candles("2025-01", 12)[:2])
+
+    def fresh(name: str) -> Settings:
+        return lake_of(base_settings, tmp_path / name, root, "12h")
+
+    once, ordered, twice = fresh("once"), fresh("ordered"), fresh("twice")
+    do(spark, once, ingest_archive, "once")
+    for month in ("2025-02", "2024-12", "2025-01"):
+        part = changed_settings(ordered, archive={"start": month, "end": month})
+        do(spark, part, ingest_archive, f"only {month}")
+    with ThreadPoolExecutor(2) as pool:
+        both = [
+            pool.submit(ingest_archive.run, spark, twice, run_id, "test")
+            for run_id in ("left", "right")
+        ]
+        assert {run.result().status for run in both} <= {"succeeded", "unchanged"}
+    expected = {each.name: rows_of(Lake(spark, once.warehouse), each) for each in BRONZE}
+    assert all(expected.values())
+    for settings in (ordered, twice):
+        lake = Lake(spark, settings.warehouse)
+        assert {each.name: rows_of(lake, each) for each in BRONZE} == expected
