@@ -16,6 +16,7 @@ MAX_INFLATION = 100
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, lengths of name and extra field
 _LOCAL_SIGNATURE = b"PK\x03\x04"
+_SHOWN_BYTES = 24
 _ENCRYPTED = 0x1
 _UTF8_NAME = 0x800
 
@@ -34,8 +35,9 @@ def unpack(content: bytes, member_name: str) -> bytes:
     Never holds more than `MAX_MEMBER_BYTES` + 1 inflated bytes, whatever the ZIP declares.
 
     Raises:
-        FileRefused: `corrupt_zip` for what is no whole ZIP; `unexpected_content` for anything but
-            one unencrypted member named `member_name`, and for a zip bomb.
+        FileRefused: `corrupt_zip` for what is no whole ZIP; `unexpected_content` for what never
+            was one (an HTML page), for anything but one unencrypted member named `member_name`,
+            and for a zip bomb.
     """
     member = _only_member(content)
     name = _name_bytes(member)
@@ -53,6 +55,9 @@ def _only_member(content: bytes) -> zipfile.ZipInfo:
             members = archive.infolist()
     # All that zipfile raises on a damaged directory: a wrong field surfaces where it is used.
     except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError, struct.error) as error:
+        if content and not content.startswith(_LOCAL_SIGNATURE[: len(content)]):
+            begins = content[:_SHOWN_BYTES].decode("utf-8", "replace")
+            raise FileRefused("unexpected_content", f"no ZIP: it begins {begins!r}") from error
         raise FileRefused("corrupt_zip", f"not a whole ZIP: {error}") from error
     if len(members) != 1:
         raise FileRefused("unexpected_content", f"{len(members)} members where one belongs")

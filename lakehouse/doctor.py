@@ -197,6 +197,13 @@ def check_archive(archive: ArchiveSettings) -> Check:
             "the listing does not answer: check `archive.listing_url` and this machine's network",
         )
     root = Path(archive.url, "data")
+    if not root.is_dir():
+        return _check(
+            "archive",
+            False,
+            f"no folder {root.absolute()}",
+            "set `archive.url` to the folder that holds data/",
+        )
     # The folder of perpetuals is futures/um, that of spot pairs is spot.
     markets = [*root.glob(f"{archive.market}/*/klines"), *root.glob(f"*/{archive.market}/*/klines")]
     symbols = {

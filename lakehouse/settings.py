@@ -31,13 +31,27 @@ _SPARK_CONF = ["spark", "conf"]
 
 Market = Literal["spot", "um"]
 Severity = Literal["reject", "warn"]
-Month = Annotated[str, StringConstraints(pattern=r"^20\d\d-(0[1-9]|1[0-2])$")]
+
+
+def _like(pattern: str, example: str) -> AfterValidator:
+    """A text of one form; what it should look like is shown by an example and not by a pattern."""
+
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text, re.ASCII):
+            raise ValueError(f"must look like {example}")
+        return text
+
+    return AfterValidator(check)
+
+
+_MONTH = r"20\d\d-(0[1-9]|1[0-2])"
+Month = Annotated[str, _like(_MONTH, "2024-10")]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 # YAML has lists and no tuples.
 _FromList = Field(strict=False)
 
-Day = Annotated[str, StringConstraints(pattern=r"^20\d\d-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$")]
+Day = Annotated[str, _like(rf"{_MONTH}-(0[1-9]|[12]\d|3[01])", "2024-10-31")]
 Assets = Annotated[tuple[str, ...], _FromList]
 
 
@@ -125,7 +139,7 @@ class AssetSettings(_Section):
         sectors: Sector -> its seed assets for mode `diversified`, the most important first.
     """
 
-    reviewed: Annotated[str, StringConstraints(pattern=r"^20\d\d-\d\d-\d\d$")]
+    reviewed: Day
     top100: Annotated[tuple[str, ...], _FromList]
     sectors: Mapping[str, Annotated[tuple[str, ...], _FromList]]
 
@@ -467,10 +481,13 @@ def _explain(error: ValidationError, layers: Sequence[tuple[str, Mapping[str, An
     # pydantic adds "[key]" where the name of a mapping's entry is what is wrong.
     path = [str(part) for part in problem["loc"] if part != "[key]"]
     where = next((name for name, layer in reversed(layers) if _holds(layer, path)), layers[0][0])
-    reason = "no such key" if problem["type"] == "extra_forbidden" else problem["msg"]
-    given = (
-        "" if problem["type"] in ("extra_forbidden", "missing") else f" (got {problem['input']!r})"
-    )
+    reason = problem["msg"].removeprefix("Value error, ")
+    given = f" (got {problem['input']!r})"
+    if problem["type"] == "extra_forbidden":
+        reason, given = "no such key", ""
+    # A missing key, or a section whose keys do not go together: the whole section would be shown.
+    elif isinstance(problem["input"], Mapping):
+        given = ""
     more = f"; {len(problems) - 1} more" if len(problems) > 1 else ""
     return f"{where}: {'.'.join(path)}: {reason}{given}{more}"
 

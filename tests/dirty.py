@@ -141,7 +141,11 @@ FEBRUARY = candle(datetime(2025, 2, 1, tzinfo=UTC), 24, 100.0)
 FILES = (
     Case("a ZIP that is cut short", "corrupt_zip", zipped(lambda zip_: zip_[:-40])),
     Case("an empty file", "corrupt_zip", raw(b"")),
-    Case("an HTML error page named .zip", "corrupt_zip", raw(b"<html>Service Unavailable</html>")),
+    Case(
+        "an HTML error page named .zip",
+        "unexpected_content",
+        raw(b"<html>Service Unavailable</html>"),
+    ),
     Case(
         "a flipped byte inside the ZIP, checksum of the damaged bytes",
         "corrupt_zip",

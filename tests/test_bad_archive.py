@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 MONTH = "2025-01"
 BARS = 62
 FAILED = {
-    "HTMLUSDT": "corrupt_zip",
+    "HTMLUSDT": "unexpected_content",
     "MISPRINTUSDT": "checksum_mismatch",
     "TRUNCATEDUSDT": "corrupt_zip",
     "UNSIGNEDUSDT": "missing_checksum",
