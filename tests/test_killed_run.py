@@ -117,7 +117,8 @@ def test_killed_between_rows_and_ledger_and_run_again(
     kill_once_there(arguments, tmp_path, commit_1(warehouse, "klines"))
     assert not commit_1(warehouse, "archive_files").exists()
     lake = Lake(spark, str(warehouse))
-    assert len(rows(lake, KLINES)) == 62 + 56 + 52 + 56
+    # Files that are good in every line come first; the one with the broken line was not read yet.
+    assert len(rows(lake, KLINES)) == 62 + 52 + 56
     assert rows(lake, ARCHIVE_FILES) == []
     assert not lake.exists(TASK_RUNS)
 
