@@ -198,7 +198,7 @@ def rebalances(result: IndexResult) -> tuple[Rebalance, ...]:
         mine = changes.get(date, nothing)
         shown = table(
             mine,
-            ("change", "", {"in": "in", "out": "out"}.__getitem__),
+            ("change", "", text),
             ("symbol", "Symbol", text),
             ("weight", "Weight", percent),
             ("detail", "Why", text),
