@@ -14,6 +14,7 @@ TASKS = [
     "kmeans=ml.tasks:kmeans",
     "gbt_features=ml.tasks:gbt_features",
     "gbt=ml.tasks:gbt",
+    "index_run=ml.tasks:index_run",
     "report=ml.tasks:report",
     "quality_gate=silver.tasks:quality_gate",
 ]

@@ -3,19 +3,16 @@
 Each function returns a new `matplotlib.figure.Figure` and touches no global state of matplotlib,
 so that figures may be drawn from several threads. Inputs are plain sequences and arrays; returns
 and volatilities are fractions per year (0.5 is drawn as 50 %). `subtitle` is the line below the
-title: it should name the market, the interval and the span of the data in UTC. Colours are those
-of Okabe and Ito (2008) for categories and Crameri's vik (2018) for signed values; both can be told
-apart with colour-blind eyes, and categories differ by marker too.
+title: it should name the market, the interval and the span of the data in UTC. Categories differ by
+colour and by marker.
 """
 
 from collections.abc import Collection, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Annotation, Text
@@ -29,28 +26,20 @@ from matplotlib.ticker import (
 )
 
 from gold.returns import FloatArray, IntArray
-
-Numbers = Sequence[float] | FloatArray
-
-_INK = "#1f2933"
-_MUTED = "#5f6b76"
-_RULE = "#dfe4e8"
-_BLUE = "#0072B2"
-_VERMILLION = "#D55E00"
-_MISSING = "#c8c8c8"
-_MINUS = "\N{MINUS SIGN}"
-
-# Okabe-Ito without black, which is the text's, and yellow last: it is faint on white.
-_CATEGORIES = (_BLUE, "#E69F00", "#009E73", "#CC79A7", "#56B4E9", _VERMILLION, "#F0E442")
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
-
-# Ten steps of vik at their places, and its pale middle at 0: equal differences of correlation
-# look equally far apart (CIE L*a*b*), and both signs darken away from 0.
-_VIK = (
-    *((0 / 9, "#001261"), (1 / 9, "#033E7D"), (2 / 9, "#1E6F9D"), (3 / 9, "#71A8C4")),
-    *((4 / 9, "#C9DDE7"), (1 / 2, "#ECE5E0"), (5 / 9, "#EACEBD")),
-    *((6 / 9, "#D39774"), (7 / 9, "#BE6533"), (8 / 9, "#8B2706"), (9 / 9, "#590008")),
+from ml.plot_style import (
+    BLUE,
+    CATEGORIES,
+    INK,
+    MINUS,
+    MUTED,
+    VERMILLION,
+    VIK,
+    Numbers,
+    one_plot,
+    percent,
 )
+
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 
 # Above this many symbols their names would be smaller than print, so only a few are given.
 MOST_LABELS = 64
@@ -77,21 +66,21 @@ def scree(explained: Numbers, cumulative: Numbers, subtitle: str = "") -> Figure
         cumulative: Their running sum.
         subtitle: Market, interval and span.
     """
-    figure, axes = _figure(8, 4.2, "Variance explained by principal component", subtitle)
+    figure, axes = one_plot(8, 4.2, "Variance explained by principal component", subtitle)
     component = list(range(1, len(explained) + 1))
-    axes.bar(component, explained, color=_BLUE, width=0.7, label="each component")
-    axes.plot(component, cumulative, color=_VERMILLION, marker="o", label="cumulative")
+    axes.bar(component, explained, color=BLUE, width=0.7, label="each component")
+    axes.plot(component, cumulative, color=VERMILLION, marker="o", label="cumulative")
     for x, each, total in zip(component, explained, cumulative, strict=True):
-        _number(axes, f"{each:.1%}", (x, float(each)), _INK)
+        _number(axes, f"{each:.1%}", (x, float(each)), INK)
         if x > 1:  # the first component's two values are one
-            _number(axes, f"{total:.0%}", (x, float(total)), _VERMILLION)
+            _number(axes, f"{total:.0%}", (x, float(total)), VERMILLION)
     axes.set_xlabel("Component")
     axes.set_ylabel("Share of the variance of log returns")
     axes.set_xticks(component)
     axes.grid(visible=False, axis="x")
     axes.set_ylim(0, 1.15 * float(np.max(cumulative, initial=0.0)) or 1.0)
-    axes.yaxis.set_major_formatter(FuncFormatter(_percent))
-    axes.legend(loc="center right", frameon=False, labelcolor=_INK, fontsize=9)
+    axes.yaxis.set_major_formatter(FuncFormatter(percent))
+    axes.legend(loc="center right", frameon=False, labelcolor=INK, fontsize=9)
     return figure
 
 
@@ -124,17 +113,17 @@ def silhouette_sweep(
         chosen: The k in use; it need not be among `ks`.
         subtitle: Market, interval and span.
     """
-    figure, axes = _figure(8, 4, "Silhouette by number of clusters", subtitle)
+    figure, axes = one_plot(8, 4, "Silhouette by number of clusters", subtitle)
     values = np.asarray(silhouettes, dtype=np.float64)
-    axes.plot(ks, values, color=_BLUE, marker="o")
+    axes.plot(ks, values, color=BLUE, marker="o")
     around = np.pad(values, 1, mode="edge")
     valley = values < (around[:-2] + around[2:]) / 2 - 0.05 * np.ptp(values)
     for k, value, below in zip(ks, values, valley, strict=True):
-        colour = _VERMILLION if k == chosen else _MUTED
+        colour = VERMILLION if k == chosen else MUTED
         text = f"{value:.2f}, used" if k == chosen else f"{value:.2f}"
         _number(axes, text, (k, float(value)), colour, below=bool(below))
         if k == chosen:
-            axes.plot(k, value, "o", color=_VERMILLION, markersize=10, zorder=3)
+            axes.plot(k, value, "o", color=VERMILLION, markersize=10, zorder=3)
     axes.set_xlabel("Number of clusters k")
     axes.set_ylabel("Mean silhouette (-1 to 1)")
     axes.set_xticks(list(ks))
@@ -171,22 +160,22 @@ def cluster_scatter(
     names = np.asarray(symbols, dtype=object)[drawn]
     x, y, group = x[drawn], y[drawn], np.asarray(cluster)[drawn]
     leads = np.isin(names, list(leaders))
-    figure, axes = _figure(8, 5.8, "Risk and return by cluster", subtitle)
+    figure, axes = one_plot(8, 5.8, "Risk and return by cluster", subtitle)
     _risk_return_axes(axes)
     for place, label in enumerate(np.unique(group)):
-        colour, marker = _CATEGORIES[place % len(_CATEGORIES)], _MARKERS[place % len(_MARKERS)]
+        colour, marker = CATEGORIES[place % len(CATEGORIES)], _MARKERS[place % len(_MARKERS)]
         member = group == label
         count = f"cluster {label} ({member.sum()})"
         rest, first = member & ~leads, member & leads
         axes.scatter(x[rest], y[rest], s=22, c=colour, marker=marker, alpha=0.6, linewidths=0)
-        axes.scatter(x[first], y[first], s=90, c=colour, marker=marker, edgecolors=_INK, zorder=3)
+        axes.scatter(x[first], y[first], s=90, c=colour, marker=marker, edgecolors=INK, zorder=3)
         axes.scatter([], [], s=50, c=colour, marker=marker, label=count)
     taken = _sharpe_lines(axes)
     figure.legend(
         loc="outside lower center",  # outside: it makes room for itself instead of covering points
         ncols=5,
         frameon=False,
-        labelcolor=_INK,
+        labelcolor=INK,
         fontsize=9,
         handletextpad=0.1,
         columnspacing=1.2,
@@ -213,10 +202,9 @@ def correlation_heatmap(symbols: Sequence[str], matrix: FloatArray, subtitle: st
     step = 1 if count <= MOST_LABELS else int(np.ceil(count / _FEW_LABELS))
     side = float(np.clip(2.4 + 0.22 * count, 5, 8.6))
     title = f"Correlation of log returns, {count} symbols"
-    figure, axes = _figure(side, side, title, subtitle)
-    colours = LinearSegmentedColormap.from_list("vik", _VIK, N=101).with_extremes(bad=_MISSING)
+    figure, axes = one_plot(side, side, title, subtitle)
     # Unsmoothed, so that each dot is some pair's own colour, in steps of 0.02.
-    image = axes.imshow(shown, cmap=colours, vmin=-1, vmax=1, interpolation="nearest")
+    image = axes.imshow(shown, cmap=VIK, vmin=-1, vmax=1, interpolation="nearest")
     ticks = np.arange(0, count, step)
     names = [symbols[place] for place in order[ticks]]
     axes.set_yticks(ticks, names, fontsize=7, parse_math=False)
@@ -229,8 +217,8 @@ def correlation_heatmap(symbols: Sequence[str], matrix: FloatArray, subtitle: st
     if count <= _MOST_NUMBERS:
         _cell_numbers(axes, shown)
     bar = figure.colorbar(image, ax=axes, shrink=0.5, aspect=30, pad=0.01)
-    bar.set_label("Pearson correlation", color=_INK)
-    bar.ax.tick_params(colors=_INK, labelsize=8)
+    bar.set_label("Pearson correlation", color=INK)
+    bar.ax.tick_params(colors=INK, labelsize=8)
     bar.outline.set_visible(False)
     return figure
 
@@ -257,12 +245,10 @@ def correlation_distribution(rho: Numbers, threshold: float, subtitle: str = "")
     values = values[np.isfinite(values)]
     beyond = int((np.abs(values) > threshold).sum())
     share = beyond / max(values.size, 1)
-    figure, axes = _figure(8, 3.6, f"Correlations of {values.size:,} pairs", subtitle)
-    axes.hist(
-        values, bins=[float(edge) for edge in np.linspace(-1, 1, 81)], color=_BLUE, rwidth=0.9
-    )
+    figure, axes = one_plot(8, 3.6, f"Correlations of {values.size:,} pairs", subtitle)
+    axes.hist(values, bins=[float(edge) for edge in np.linspace(-1, 1, 81)], color=BLUE, rwidth=0.9)
     for line in (-threshold, threshold):
-        axes.axvline(line, color=_VERMILLION, linewidth=1.5)
+        axes.axvline(line, color=VERMILLION, linewidth=1.5)
     axes.annotate(
         f"beyond \N{PLUS-MINUS SIGN}{threshold:g}:\n{beyond:,} pairs ({share:.2%})",
         (threshold, 1),
@@ -271,7 +257,7 @@ def correlation_distribution(rho: Numbers, threshold: float, subtitle: str = "")
         textcoords="offset points",
         ha="right",
         va="top",
-        color=_VERMILLION,
+        color=VERMILLION,
         fontsize=9,
     )
     axes.set_xlim(float(np.floor(values.min(initial=0.0) * 10) / 10), 1)
@@ -283,50 +269,24 @@ def correlation_distribution(rho: Numbers, threshold: float, subtitle: str = "")
     return figure
 
 
-def _figure(width: float, height: float, title: str, subtitle: str) -> tuple[Figure, Axes]:
-    """One pair of axes in the house style: title and subtitle flush left, no box, faint grid."""
-    figure = Figure(figsize=(width, height), dpi=150, facecolor="white")
-    # Heads have a strip of their own, in inches, so that no layout can push them off the page.
-    strip = 0.62 if subtitle else 0.4
-    figure.set_layout_engine("compressed", rect=(0, 0, 1, 1 - strip / height))
-    left, line = 0.1 / width, 1 / height
-    head: dict[str, Any] = {"ha": "left", "va": "top", "in_layout": False}
-    figure.text(left, 1 - 0.08 * line, title, fontsize=12, fontweight="bold", color=_INK, **head)
-    figure.text(left, 1 - 0.34 * line, subtitle, fontsize=9, color=_MUTED, **head)
-    axes = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(_MUTED)
-    axes.tick_params(colors=_INK, labelsize=9)
-    axes.xaxis.label.set_color(_INK)
-    axes.yaxis.label.set_color(_INK)
-    axes.grid(visible=True, color=_RULE, linewidth=0.7)
-    axes.set_axisbelow(True)
-    return figure, axes
-
-
 def _bars(
     names: Sequence[str], values: Numbers, title: str, value_label: str, subtitle: str
 ) -> Figure:
     """Horizontal bars of shares, the largest on top, each with its number."""
     shares = np.asarray(values, dtype=np.float64)
     order = np.argsort(shares, kind="stable")
-    figure, axes = _figure(8, 1.5 + 0.26 * len(shares), title, subtitle)
+    figure, axes = one_plot(8, 1.5 + 0.26 * len(shares), title, subtitle)
     places = np.arange(len(shares))
-    bars = axes.barh(places, shares[order], color=_BLUE, height=0.72)
-    axes.bar_label(bars, fmt=lambda share: f"{share:.1%}", padding=4, fontsize=9, color=_INK)
+    bars = axes.barh(places, shares[order], color=BLUE, height=0.72)
+    axes.bar_label(bars, fmt=lambda share: f"{share:.1%}", padding=4, fontsize=9, color=INK)
     axes.set_yticks(places, [names[place] for place in order], parse_math=False)
     axes.set_xlabel(value_label)
-    axes.xaxis.set_major_formatter(FuncFormatter(_percent))
+    axes.xaxis.set_major_formatter(FuncFormatter(percent))
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0)
     axes.margins(x=0.1, y=0.02)
     return figure
-
-
-def _percent(value: float, _: int | None = None) -> str:
-    """A fraction as a tick: whole per cents, a true minus sign."""
-    return f"{value:,.0%}".replace("-", _MINUS)
 
 
 def _number(
@@ -350,8 +310,8 @@ def _cell_numbers(axes: Axes, matrix: FloatArray) -> None:
     for row, column in np.argwhere(np.isfinite(matrix)):
         value = np.round(matrix[row, column], 2) + 0.0  # no negative zero
         if row != column:
-            text = f"{value:.2f}".replace("0.", ".").replace("-", _MINUS)
-            ink = "white" if abs(value) > 0.5 else _INK
+            text = f"{value:.2f}".replace("0.", ".").replace("-", MINUS)
+            ink = "white" if abs(value) > 0.5 else INK
             axes.text(column, row, text, ha="center", va="center", fontsize=6, color=ink)
 
 
@@ -365,9 +325,9 @@ def _risk_return_axes(axes: Axes) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_locator(FixedLocator(_RETURN_TICKS))
-    axes.xaxis.set_major_formatter(FuncFormatter(_percent))
-    axes.yaxis.set_major_formatter(FuncFormatter(_percent))
-    axes.axhline(0, color=_MUTED, linewidth=0.8, zorder=1)
+    axes.xaxis.set_major_formatter(FuncFormatter(percent))
+    axes.yaxis.set_major_formatter(FuncFormatter(percent))
+    axes.axhline(0, color=MUTED, linewidth=0.8, zorder=1)
 
 
 def _sharpe_lines(axes: Axes) -> list[Text]:
@@ -378,17 +338,17 @@ def _sharpe_lines(axes: Axes) -> list[Text]:
     names: list[Text] = []
     for sharpe in (-1, 1):
         axes.plot(
-            volatility, sharpe * volatility, color=_MUTED, linewidth=0.9, linestyle=":", zorder=1
+            volatility, sharpe * volatility, color=MUTED, linewidth=0.9, linestyle=":", zorder=1
         )
         if bottom < sharpe * right < top:
             name = axes.annotate(
-                f"Sharpe {_MINUS if sharpe < 0 else ''}1",
+                f"Sharpe {MINUS if sharpe < 0 else ''}1",
                 (right, sharpe * right),
                 xytext=(-3, 3 * sharpe),
                 textcoords="offset points",
                 ha="right",
                 va="bottom" if sharpe > 0 else "top",
-                color=_MUTED,
+                color=MUTED,
                 fontsize=8,
             )
             names.append(name)
@@ -427,11 +387,11 @@ def _label(axes: Axes, text: str, at: FloatArray) -> Annotation:
         va="center",
         fontsize=9,
         fontweight="bold",
-        color=_INK,
+        color=INK,
         parse_math=False,
         in_layout=False,
         path_effects=[withStroke(linewidth=2.5, foreground="white")],
-        arrowprops={"arrowstyle": "-", "color": _INK, "linewidth": 0.8, "shrinkB": 5},
+        arrowprops={"arrowstyle": "-", "color": INK, "linewidth": 0.8, "shrinkB": 5},
         zorder=5,
     )
 

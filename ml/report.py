@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from lakehouse.tasks import TaskContext, TaskOutcome
+from ml.index_results import membership_changes
 from ml.report_data import ReportData, load_report_data
 from ml.report_page import render
 
@@ -64,7 +65,31 @@ def exports(data: ReportData) -> dict[str, pd.DataFrame]:
             ["component", "explained_variance", "cumulative_variance"]
         ],
         "gbt_feature_importance.csv": data.importances[["feature", "importance"]],
+        **_index_exports(data),
     }
+
+
+_INDEX_EXPORTS = {
+    "index_levels_daily.csv": ["index_name", "open_time", "level", "drawdown"],
+    "index_statistics.csv": ["index_name", "statistic", "value", "at"],
+    "index_weights.csv": ["as_of", "symbol", "rank", "weight"],
+    "index_changes.csv": ["as_of", "change", "symbol", "weight", "decision", "rule", "detail"],
+}
+
+
+def _index_exports(data: ReportData) -> dict[str, pd.DataFrame]:
+    """The walk-forward indices' files, each of all of them, behind the column `rulebook`."""
+    parts: dict[str, list[pd.DataFrame]] = {name: [] for name in _INDEX_EXPORTS}
+    for index in data.indices:
+        frames = (index.levels, index.statistics, index.weights, membership_changes(index))
+        for (name, columns), frame in zip(_INDEX_EXPORTS.items(), frames, strict=True):
+            shown = frame[columns].copy()
+            for time in {"as_of", "at", "open_time"} & set(columns):
+                shown[time] = shown[time].map(_iso, na_action="ignore")
+            shown.insert(0, "rulebook", index.name)
+            parts[name].append(shown)
+    empty = {name: pd.DataFrame(columns=["rulebook", *_INDEX_EXPORTS[name]]) for name in parts}
+    return {name: pd.concat(found) if found else empty[name] for name, found in parts.items()}
 
 
 def _iso(time: pd.Timestamp) -> str:

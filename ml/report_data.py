@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import pandas as pd
 from pyspark.sql import functions as F
@@ -24,14 +23,13 @@ from lakehouse.settings import Settings
 from lakehouse.sql import equals
 from lakehouse.tables import Lake
 from ml.contracts import CLUSTERS, FEATURE_IMPORTANCES, PCA_COMPONENTS
+from ml.frames import rows, to_pandas
+from ml.index_results import IndexResult, load_index_results
 from silver.contracts import LISTINGS, REJECTED_CANDLES
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
 
 TASKS = (
     *("ingest_archive", "clean_candles", "asset_metrics", "correlations", "smart_index"),
-    *("pca", "kmeans", "gbt_features", "gbt"),
+    *("index_run", "pca", "kmeans", "gbt_features", "gbt"),
 )
 """Tasks whose results the report shows, in the order of the pipeline."""
 
@@ -56,8 +54,9 @@ class ReportData:
         listings: `silver.listings`.
         metrics: `gold.asset_metrics` over all history at `as_of`.
         correlations: symbol_a, symbol_b and rho of `gold.correlations` at `as_of`.
-        weights: `gold.index_weights` at `as_of`.
-        decisions: `gold.index_decisions` at `as_of`.
+        weights: `gold.index_weights` of the in-sample index at `as_of`.
+        decisions: `gold.index_decisions` of it.
+        indices: The walk-forward indices, by name.
         pca_components: `ml.pca_components` of the newest run.
         clusters: `ml.clusters` of the newest run.
         importances: `ml.feature_importances` of the newest run.
@@ -77,6 +76,7 @@ class ReportData:
     correlations: pd.DataFrame
     weights: pd.DataFrame
     decisions: pd.DataFrame
+    indices: Sequence[IndexResult]
     pca_components: pd.DataFrame
     clusters: pd.DataFrame
     importances: pd.DataFrame
@@ -100,25 +100,27 @@ def load_report_data(lake: Lake, settings: Settings) -> ReportData:
     at = f"{scope} AND as_of = timestamp_micros({_newest_as_of(lake, settings, scope)})"
     of_all = f"{at} AND lookback_days IS NULL"
     of_index = f"{at} AND index_name = '{STATIC_INDEX}'"
-    metrics = _rows(lake, ASSET_METRICS, of_all)
-    correlations = _rows(lake, CORRELATIONS, of_all)
-    weights = _rows(lake, INDEX_WEIGHTS, of_index)
-    runs = _rows(lake, TASK_RUNS, scope)
+    metrics = rows(lake, ASSET_METRICS, of_all)
+    correlations = rows(lake, CORRELATIONS, of_all)
+    weights = rows(lake, INDEX_WEIGHTS, of_index)
+    runs = rows(lake, TASK_RUNS, scope)
     components = _newest_run(lake, PCA_COMPONENTS, scope, "pca", runs)
     clusters = _newest_run(lake, CLUSTERS, scope, "kmeans", runs)
     importances = _newest_run(lake, FEATURE_IMPORTANCES, scope, "gbt", runs)
     made = {"asset_metrics": metrics, "correlations": correlations, "smart_index": weights}
     made |= {"pca": components, "kmeans": clusters, "gbt": importances}
-    shown = runs_of(runs, made)
+    indices = load_index_results(lake, settings)
+    shown = with_runs_of_indices(runs_of(runs, made), runs, indices)
     return ReportData(
         **settings.scope,
         as_of=metrics["as_of"].iloc[0],
         threshold=threshold(shown, settings),
-        listings=_rows(lake, LISTINGS, scope),
+        listings=rows(lake, LISTINGS, scope),
         metrics=metrics.sort_values("symbol", ignore_index=True),
         correlations=correlations.sort_values(["symbol_a", "symbol_b"], ignore_index=True),
         weights=weights.sort_values("rank", ignore_index=True),
-        decisions=_rows(lake, INDEX_DECISIONS, of_index).sort_values("symbol", ignore_index=True),
+        decisions=rows(lake, INDEX_DECISIONS, of_index).sort_values("symbol", ignore_index=True),
+        indices=indices,
         pca_components=components.sort_values("component", ignore_index=True),
         clusters=clusters.sort_values(["cluster", "symbol"], ignore_index=True),
         importances=importances.sort_values(
@@ -146,13 +148,6 @@ def _newest_as_of(lake: Lake, settings: Settings, scope: str) -> int:
     return int(newest)
 
 
-def _rows(lake: Lake, contract: TableContract, condition: str) -> pd.DataFrame:
-    """Rows that meet an SQL condition; none, with the contract's columns, without the table."""
-    if not lake.exists(contract):
-        return pd.DataFrame(columns=list(contract.column_names))
-    return _to_pandas(lake.read(contract).where(condition))
-
-
 def _counts(
     lake: Lake, contract: TableContract, scope: str, by: str, counts: Sequence[str]
 ) -> pd.DataFrame:
@@ -162,7 +157,7 @@ def _counts(
         return pd.DataFrame(columns=names)
     groups = lake.read(contract).where(scope).groupBy(F.expr(by))
     counted = groups.agg(*(F.expr(expression) for expression in counts))
-    return _to_pandas(counted).sort_values(names[0], ignore_index=True)
+    return to_pandas(counted).sort_values(names[0], ignore_index=True)
 
 
 def _newest_run(
@@ -170,17 +165,11 @@ def _newest_run(
 ) -> pd.DataFrame:
     """Rows of the newest run of a task that wrote rows of the scope and did not fail."""
     if not lake.exists(contract):
-        return _rows(lake, contract, scope)
-    wrote = _to_pandas(lake.read(contract).where(scope).select("run_id").distinct())["run_id"]
+        return rows(lake, contract, scope)
+    wrote = to_pandas(lake.read(contract).where(scope).select("run_id").distinct())["run_id"]
     done = runs[(runs["task"] == task) & (runs["status"] != "failed") & runs["run_id"].isin(wrote)]
     newest = "" if done.empty else done.sort_values("started_at")["run_id"].iloc[-1]
-    return _rows(lake, contract, f"{scope} AND {equals({'run_id': newest})}")
-
-
-def _to_pandas(frame: DataFrame) -> pd.DataFrame:
-    """A small frame, with times in UTC and maps as dictionaries."""
-    table: pd.DataFrame = frame.toArrow().to_pandas(maps_as_pydicts="strict")
-    return table
+    return rows(lake, contract, f"{scope} AND {equals({'run_id': newest})}")
 
 
 def runs_of(runs: pd.DataFrame, made: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -207,6 +196,33 @@ def runs_of(runs: pd.DataFrame, made: Mapping[str, pd.DataFrame]) -> pd.DataFram
             mine = mine[mine["status"] == "succeeded"]
         shown.append(mine.tail(1).assign(mlflow_run_id=model))
     return pd.concat(shown, ignore_index=True)
+
+
+def with_runs_of_indices(
+    shown: pd.DataFrame, runs: pd.DataFrame, indices: Sequence[IndexResult]
+) -> pd.DataFrame:
+    """The runs shown, and those that made and logged the walk-forward indices.
+
+    Args:
+        shown: What `runs_of` gives; its run of `smart_index` made the in-sample index.
+        runs: Rows of `ops.task_runs`.
+        indices: Nothing is added without any, and `index_run` is left out.
+
+    Returns:
+        Rows in the order of `TASKS`, the run of the in-sample index before the others.
+    """
+    made = runs["run_id"].isin([index.run_id for index in indices])
+    more = runs[made & (runs["task"] == "smart_index")]
+    more = more[~more["run_id"].isin(shown.loc[shown["task"] == "smart_index", "run_id"])]
+    logged = shown["task"] == "index_run"
+    if not indices:
+        return shown[~logged].reset_index(drop=True)
+    # MLflow's ids are what that task reports, by index.
+    ids = ["\n".join(figures.values()) for figures in shown.loc[logged, "figures"]]
+    shown.loc[logged, "mlflow_run_id"] = ids
+    both = pd.concat([shown, more.assign(mlflow_run_id=None)], ignore_index=True)
+    order = both["task"].map(TASKS.index).sort_values(kind="stable").index
+    return both.loc[order].reset_index(drop=True)
 
 
 def _figures(runs: pd.DataFrame, task: str) -> dict[str, str]:

@@ -6,36 +6,26 @@ escapes every text.
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import jinja2
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from gold.returns import FloatArray
 from ml import plots
+from ml.frames import floats
+from ml.images import Image, image
+from ml.index_section import index_section
+from ml.plot_style import MARKETS
 from ml.report_data import ReportData
-from ml.report_tables import count, minute, number, precise, report_tables
-
-MARKETS = {"spot": "Spot", "um": "USDT-margined perpetual futures"}
+from ml.report_tables import count, minute, number, percent, precise, report_tables
 
 TINY_RANK_IC = 0.02
 """Rank information coefficient below which ranking symbols by the forecast is next to guessing."""
 
 LIQUID_SYMBOLS = 30
 """Symbols of the second correlation map, whose names and numbers can all be read."""
-
-
-@dataclass(frozen=True)
-class Image:
-    """A figure as a PNG in base64, with words for those who do not see it."""
-
-    png: str
-    alt: str
 
 
 def render(data: ReportData) -> str:
@@ -47,7 +37,7 @@ def render(data: ReportData) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    weight = _floats(data.weights["weight"])
+    weight = floats(data.weights["weight"])
     return environment.get_template("report.html").render(
         market=MARKETS[data.market],
         interval=data.interval,
@@ -61,6 +51,7 @@ def render(data: ReportData) -> str:
         effective=f"{1 / float(weight @ weight):.1f}" if len(weight) else "",
         images=_images(data),
         tables=report_tables(data),
+        indices=[index_section(index, MARKETS[data.market]) for index in data.indices],
         skill=skill(data.gbt_figures),
     )
 
@@ -97,7 +88,7 @@ def correlation_matrix(pairs: pd.DataFrame) -> tuple[list[str], FloatArray]:
     place = pd.Index(symbols)
     rows, columns = place.get_indexer(pairs["symbol_a"]), place.get_indexer(pairs["symbol_b"])
     matrix = np.full((len(symbols), len(symbols)), np.nan)
-    matrix[rows, columns] = matrix[columns, rows] = _floats(pairs["rho"])
+    matrix[rows, columns] = matrix[columns, rows] = floats(pairs["rho"])
     np.fill_diagonal(matrix, 1.0)
     return symbols, matrix
 
@@ -114,7 +105,8 @@ def _about(data: ReportData, task: str) -> str:
 
     The span is known of the run of the metrics; an older run has seen other data.
     """
-    runs = dict(zip(data.runs["task"], data.runs["run_id"], strict=True))
+    # Of runs of one task, the first made the in-sample results.
+    runs = data.runs.drop_duplicates("task").set_index("task")["run_id"]
     same = runs.get(task) == runs.get("asset_metrics")
     made_from = _span(data) if same else f"run {runs.get(task)}"
     return f"{MARKETS[data.market]}, {data.interval}, {made_from}, in-sample"
@@ -131,8 +123,19 @@ def _tiles(data: ReportData) -> list[tuple[str, str, str]]:
         ("Candles", count(listings["bars"].sum()), f"and {count(filled)} filled"),
         ("Source files", count(files["files"].sum()), f"{count(refused)} refused"),
         ("Rejected", count(lines + candles), f"{count(lines)} lines, {count(candles)} candles"),
-        ("Index members", count(len(data.weights)), "chosen in-sample"),
+        *_index_tiles(data),
     ]
+
+
+def _index_tiles(data: ReportData) -> list[tuple[str, str, str]]:
+    """What each walk-forward index earned, and how many members the in-sample one has."""
+    tiles = [
+        (index.name, percent(index.statistic("total_return")), "walk-forward, after costs")
+        for index in data.indices
+    ]
+    if len(data.weights) or not tiles:
+        tiles.append(("Index members", count(len(data.weights)), "chosen in-sample"))
+    return tiles
 
 
 def _images(data: ReportData) -> dict[str, Image]:
@@ -142,28 +145,28 @@ def _images(data: ReportData) -> dict[str, Image]:
     components, importances = data.pca_components, data.importances
     if len(weights):
         about = _about(data, "smart_index")
-        figure = plots.index_weights(weights["symbol"].tolist(), _floats(weights["weight"]), about)
-        images["weights"] = _image(figure, "Weight of each member of the index")
+        figure = plots.index_weights(weights["symbol"].tolist(), floats(weights["weight"]), about)
+        images["weights"] = image(figure, "Weight of each member of the index")
     if len(clusters):
         figure = plots.cluster_scatter(
             clusters["symbol"].tolist(),
-            _floats(clusters["annual_volatility"]),
-            _floats(clusters["annual_return"]),
+            floats(clusters["annual_volatility"]),
+            floats(clusters["annual_return"]),
             clusters["cluster"].tolist(),
             clusters["symbol"][clusters["is_leader"].astype(bool)].tolist(),
             _about(data, "kmeans"),
         )
-        images["clusters"] = _image(figure, "Return against volatility of each symbol, by cluster")
+        images["clusters"] = image(figure, "Return against volatility of each symbol, by cluster")
     if len(components):
-        explained = _floats(components["explained_variance"])
-        cumulative = _floats(components["cumulative_variance"])
+        explained = floats(components["explained_variance"])
+        cumulative = floats(components["cumulative_variance"])
         figure = plots.scree(explained, cumulative, _about(data, "pca"))
-        images["scree"] = _image(figure, "Variance explained by each principal component")
+        images["scree"] = image(figure, "Variance explained by each principal component")
     if len(importances):
-        values = _floats(importances["importance"])
+        values = floats(importances["importance"])
         features = importances["feature"].tolist()
         figure = plots.importances(features, values, _about(data, "gbt"))
-        images["importances"] = _image(figure, "Importance of each feature")
+        images["importances"] = image(figure, "Importance of each feature")
     return images
 
 
@@ -172,13 +175,13 @@ def _correlation_images(data: ReportData, about: str) -> dict[str, Image]:
     if data.correlations.empty:
         return {}
     symbols, matrix = correlation_matrix(data.correlations)
-    rho = _floats(data.correlations["rho"])
+    rho = floats(data.correlations["rho"])
     images = {
-        "spread": _image(
+        "spread": image(
             plots.correlation_distribution(rho, data.threshold, about),
             "Histogram of the correlations of all pairs",
         ),
-        "map": _image(
+        "map": image(
             plots.correlation_heatmap(symbols, matrix, about), "Correlation map of all symbols"
         ),
     }
@@ -191,16 +194,5 @@ def _correlation_images(data: ReportData, about: str) -> dict[str, Image]:
             matrix[np.ix_(liquid, liquid)],
             f"The most liquid by median daily volume. {about}",
         )
-        images["liquid"] = _image(figure, "Correlation map of the most liquid symbols")
+        images["liquid"] = image(figure, "Correlation map of the most liquid symbols")
     return images
-
-
-def _image(figure: Figure, alt: str) -> Image:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return Image(base64.b64encode(buffer.getvalue()).decode("ascii"), alt)
-
-
-def _floats(column: pd.Series) -> FloatArray:
-    """A column of numbers as an array; NULL becomes NaN."""
-    return column.to_numpy(dtype=np.float64, na_value=np.nan)

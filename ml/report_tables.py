@@ -85,15 +85,15 @@ def _signed(digits: str) -> str:
     return digits.replace("-", _MINUS)
 
 
-_Shown = tuple[str, str, Callable[..., str]]
+Shown = tuple[str, str, Callable[..., str]]
 
-_SYMBOL: _Shown = ("symbol", "Symbol", text)
-_MEASURES: tuple[_Shown, ...] = (
+_SYMBOL: Shown = ("symbol", "Symbol", text)
+_MEASURES: tuple[Shown, ...] = (
     ("annual_return", "Log return p.a.", percent),
     ("annual_volatility", "Volatility p.a.", percent),
     ("sharpe", "Sharpe", ratio),
 )
-_HISTORY: tuple[_Shown, ...] = (
+_HISTORY: tuple[Shown, ...] = (
     ("max_drawdown", "Max. drawdown", percent),
     ("bars", "Bars", count),
 )
@@ -104,25 +104,25 @@ def report_tables(data: ReportData) -> dict[str, Table]:
     return {
         **_index_tables(data),
         **_cluster_tables(data),
-        "pairs": _table(
+        "pairs": table(
             data.correlations.sort_values("rho", ascending=False, kind="stable")[:CLOSEST_PAIRS],
             ("symbol_a", "Symbol", text),
             ("symbol_b", "Symbol", text),
             ("rho", "Correlation", ratio),
         ),
         "gbt": _gbt_table(data.gbt_figures),
-        "files": _table(
+        "files": table(
             data.files,
             ("status", "Status", text),
             ("files", "Files", count),
             ("rows", "Rows", count),
             ("rejected_lines", "Rejected lines", count),
         ),
-        "lines": _table(data.rejected_lines, ("reason", "Reason", text), ("lines", "Lines", count)),
-        "candles": _table(
+        "lines": table(data.rejected_lines, ("reason", "Reason", text), ("lines", "Lines", count)),
+        "candles": table(
             data.rejected_candles, ("broken", "Rules broken", text), ("candles", "Candles", count)
         ),
-        "runs": _table(
+        "runs": table(
             data.runs,
             ("task", "Task", text),
             ("run_id", "Run", text),
@@ -142,7 +142,7 @@ def _index_tables(data: ReportData) -> dict[str, Table]:
     why = data.decisions[["symbol", "decision", "rule", "detail"]]
     everything = data.metrics.merge(why, on="symbol", how="outer")
     return {
-        "members": _table(
+        "members": table(
             data.weights.merge(known, on="symbol", how="left"),
             ("rank", "Rank", count),
             _SYMBOL,
@@ -150,13 +150,13 @@ def _index_tables(data: ReportData) -> dict[str, Table]:
             *_MEASURES,
             *_HISTORY,
         ),
-        "dropped": _table(
+        "dropped": table(
             everything[everything["rule"] == "correlation"],
             _SYMBOL,
             ("sharpe", "Sharpe", ratio),
             ("detail", "In whose favour, and why", text),
         ),
-        "symbols": _table(
+        "symbols": table(
             everything.sort_values("sharpe", ascending=False, kind="stable"),
             _SYMBOL,
             *_MEASURES,
@@ -176,13 +176,13 @@ def _cluster_tables(data: ReportData) -> dict[str, Table]:
     means["symbols"] = clusters.groupby("cluster").size()
     leaders = clusters[clusters["is_leader"].astype(bool)]
     return {
-        "clusters": _table(
+        "clusters": table(
             means.reset_index(),
             ("cluster", "Cluster", count),
             ("symbols", "Symbols", count),
             *((name, f"{title}, mean", show) for name, title, show in _MEASURES),
         ),
-        "leaders": _table(
+        "leaders": table(
             leaders.assign(weight=1 / max(len(leaders), 1)),
             ("cluster", "Cluster", count),
             ("symbol", "Leader", text),
@@ -200,7 +200,7 @@ def _gbt_table(figures: Mapping[str, str]) -> Table:
         for name in names
     ]
     frame = pd.DataFrame(rows, columns=["metric", "walk_forward", "random_split"])
-    return _table(
+    return table(
         frame[frame[["walk_forward", "random_split"]].notna().any(axis=1)],
         ("metric", "Metric", text),
         ("walk_forward", "Walk-forward", precise),
@@ -216,7 +216,7 @@ def number(figures: Mapping[str, str], name: str) -> float:
         return float("nan")
 
 
-def _table(frame: pd.DataFrame, *shown: _Shown) -> Table:
+def table(frame: pd.DataFrame, *shown: Shown) -> Table:
     """Pick columns of a frame and write them out."""
     columns = tuple(
         Column(title, show in (percent, ratio, precise, count)) for _, title, show in shown

@@ -35,6 +35,14 @@ def gbt(context: TaskContext) -> TaskOutcome:
     return run_gbt(context)
 
 
+@task("index_run", "An MLflow run for each walk-forward index.")
+def index_run(context: TaskContext) -> TaskOutcome:
+    """Gold tables of the indices -> MLflow."""
+    from ml.index_run import run_index_run
+
+    return run_index_run(context)
+
+
 @task("report", "One HTML page and CSV files of the newest results.")
 def report(context: TaskContext) -> TaskOutcome:
     """Gold and ml tables -> the report's folder."""

@@ -164,7 +164,9 @@ class TrackedRun:
 
 
 @contextmanager
-def tracked_run(context: TaskContext, experiment: str, evaluation: str) -> Iterator[TrackedRun]:
+def tracked_run(
+    context: TaskContext, experiment: str, evaluation: str, name: str = ""
+) -> Iterator[TrackedRun]:
     """Open the parent run of a task; an error inside marks it as failed.
 
     MLflow's own messages, of each table it makes and each version it adds, are silenced.
@@ -173,6 +175,7 @@ def tracked_run(context: TaskContext, experiment: str, evaluation: str) -> Itera
         context: Names the store; its run id and code become tags, its settings parameters.
         experiment: Last part of the experiment's name, `candlelake/<experiment>`.
         evaluation: How its metrics were had: `in_sample` or `walk_forward`.
+        name: What sets it apart from the task's other parent runs, if it has any.
     """
     disable_logging()  # type: ignore[no-untyped-call]  # mlflow gives it no types
     logging.getLogger("alembic").setLevel(logging.ERROR)
@@ -183,11 +186,11 @@ def tracked_run(context: TaskContext, experiment: str, evaluation: str) -> Itera
         experiment_id = _experiment(context.settings.mlflow.tracking_uri, experiment)
     with mlflow.start_run(
         experiment_id=experiment_id,
-        run_name=context.run_id,
+        run_name=f"{name} {context.run_id}".strip(),
         tags={**_tags(context), "candlelake.evaluation": evaluation},
     ) as active:
         run = TrackedRun(context, active)
-        run.log_params(_flat(context.settings.model_dump(mode="json")))
+        run.log_params(flat(context.settings.model_dump(mode="json")))
         yield run
 
 
@@ -256,12 +259,12 @@ def _place(context: TaskContext, contract: TableContract) -> dict[str, str]:
     return {"path": name.removeprefix("delta.`").removesuffix("`").replace("``", "`")}
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
-    """Nested settings as dotted keys."""
+def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
+    """Nested settings as dotted keys behind a prefix."""
     leaves: dict[str, object] = {}
     for key, value in tree.items():
         if isinstance(value, Mapping):
-            leaves |= _flat(value, f"{prefix}{key}.")
+            leaves |= flat(value, f"{prefix}{key}.")
         else:
             leaves[prefix + key] = value
     return leaves

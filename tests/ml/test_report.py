@@ -15,10 +15,19 @@ from lakehouse.errors import TableError
 from lakehouse.settings import load_settings
 from lakehouse.tables import Lake
 from ml import plots
+from ml.images import Image
 from ml.report import exports, write_report
-from ml.report_data import ReportData, load_report_data, runs_of, threshold
-from ml.report_page import Image, correlation_matrix, render, skill
+from ml.report_data import (
+    ReportData,
+    load_report_data,
+    runs_of,
+    threshold,
+    with_runs_of_indices,
+)
+from ml.report_page import correlation_matrix, render, skill
 from ml.report_tables import report_tables
+from tests.ml.made_up_index import HOSTILE as HOSTILE_MEMBER
+from tests.ml.made_up_index import index_result
 
 AS_OF = pd.Timestamp("2026-01-01", tz="UTC")
 MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
@@ -104,6 +113,7 @@ def report_data() -> ReportData:
                 "detail": ["rank 2", f"rho 0.910 with {HOSTILE}", "rank 1", "19 returns"],
             }
         ),
+        indices=(),
         pca_components=pd.DataFrame(
             {
                 "component": [1, 2],
@@ -198,7 +208,8 @@ def page(html: str) -> Page:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages without the time that it takes to draw: what is tested is around the pictures."""
-    monkeypatch.setattr("ml.report_page._image", lambda _, alt: Image("", alt))
+    for module in ("ml.report_page", "ml.index_section"):
+        monkeypatch.setattr(f"{module}.image", lambda _, alt: Image("", alt))
 
 
 def empty(data: ReportData, *names: str) -> ReportData:
@@ -539,3 +550,91 @@ def test_threshold_is_that_of_the_run_that_made_the_index() -> None:
     made["settings"] = load_settings(CONF, ["index.correlation_threshold=0.7"]).as_json()
     assert threshold(made, settings) == 0.7
     assert threshold(made.iloc[:0], settings) == 0.5
+
+
+@pytest.fixture(scope="module")
+def walked() -> str:
+    """A page with a walk-forward index."""
+    return render(replace(report_data(), indices=(index_result(),)))
+
+
+def test_a_walk_forward_index_has_a_section_with_its_label_and_the_caveat(walked: str) -> None:
+    section = " ".join(Page(walked).sections["Index smart_monthly"].split())
+    assert section.startswith("Index smart_monthly walk-forward, after costs")
+    assert "in-sample" not in section
+    for words in (
+        "It lost to equal weight of the eligible universe",
+        "cannot be told from luck. 1 of 4 symbols stopped trading within the data. If the archive "
+        "holds only symbols that still trade, these results carry survivorship bias",
+        "2025-01-01 to 2025-03-01 UTC. Determined monthly",
+        "2025-01-20 08:00 GONEUSDT",
+        "2025-02-01 00:00: 1 in, 2 out, 2 members; turnover 40.0%, costs 0.040%",
+        "Nobody came in or went out.",
+    ):
+        assert words in section
+    page = Page(walked)
+    assert len(page.references) == 12
+    assert "b" not in page.tags
+    assert page.text.count(HOSTILE_MEMBER) == 2
+    assert f"smart_monthly {MINUS}10.0% walk-forward, after costs" in page.text
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_the_in_sample_index_keeps_its_label_beside_it(walked: str) -> None:
+    section = " ".join(Page(walked).sections["Smart index"].split())
+    assert section.startswith("Smart index in-sample In-sample:")
+    assert "walk-forward" not in section
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_page_without_a_walk_forward_index_does_not_speak_of_one(page: Page) -> None:
+    assert "after costs" not in page.text
+    assert [heading for heading in page.sections if heading.startswith("Index")] == []
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_warehouse_of_walk_forward_indices_alone_misses_no_in_sample_one() -> None:
+    page = Page(render(replace(empty(report_data(), "weights"), indices=(index_result(),))))
+    assert "No in-sample index in this warehouse: index.mode asks for none." in page.text
+    assert "Index members" not in page.text
+
+
+def test_csv_files_of_the_walk_forward_indices() -> None:
+    files = exports(replace(report_data(), indices=(index_result(), index_result())))
+    levels = files["index_levels_daily.csv"]
+    assert list(levels) == ["rulebook", "index_name", "open_time", "level", "drawdown"]
+    assert levels["open_time"].iloc[0] == "2024-12-31T20:00:00Z"
+    assert len(levels) == 2 * len(index_result().levels)
+    statistics = files["index_statistics.csv"].to_csv(index=False).splitlines()
+    assert statistics[0] == "rulebook,index_name,statistic,value,at"
+    assert "smart_monthly,smart_monthly,max_drawdown_peak,,2025-01-01T00:00:00Z" in statistics
+    assert "smart_monthly,smart_monthly,max_drawdown_recovery,," in statistics
+    changes = files["index_changes.csv"]
+    assert changes["change"].tolist() == (["in"] * 4 + ["out"] * 2) * 2
+    assert files["index_weights.csv"]["weight"].tolist() == [0.5, 0.3, 0.2, 0.6, 0.4, 0.6, 0.4] * 2
+    without = exports(report_data())
+    assert all(list(without[name]) == list(frame) for name, frame in files.items())
+    assert without["index_weights.csv"].empty
+
+
+def test_runs_of_walk_forward_indices_stand_behind_the_one_of_the_in_sample_index() -> None:
+    def run(task: str, run_id: str, **figures: str) -> dict[str, object]:
+        return {"task": task, "run_id": run_id, "figures": figures, "mlflow_run_id": None}
+
+    static, logged, trees = (
+        run("smart_index", "static"),
+        run("index_run", "later", smart_monthly="m1", top10="m2"),
+        run("gbt", "static"),
+    )
+    history = pd.DataFrame([static, run("smart_index", "run-index"), logged, trees])
+    history = history.drop(columns="mlflow_run_id")
+    shown = pd.DataFrame([static, logged, trees])
+    none = with_runs_of_indices(shown, history, ())
+    assert none["task"].tolist() == ["smart_index", "gbt"]
+    both = with_runs_of_indices(shown, history, (index_result(),))
+    assert both[["task", "run_id", "mlflow_run_id"]].values.tolist() == [
+        ["smart_index", "static", None],
+        ["smart_index", "run-index", None],
+        ["index_run", "later", "m1\nm2"],
+        ["gbt", "static", None],
+    ]

@@ -1,0 +1,77 @@
+"""The task `index_run`: the walk-forward indices of the gold tables -> an MLflow run for each.
+
+So rulebooks can be compared there: their rules are parameters, their statistics metrics.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lakehouse.tasks import TaskContext, TaskOutcome
+from ml.index_figures import index_figures
+from ml.index_results import IndexResult, load_index_results, membership_changes, read_tables
+from ml.plot_style import MARKETS
+from ml.tracking import flat, tracked_run
+
+EVALUATION = "walk_forward"
+
+BENCHMARK_STATISTICS = (
+    *("total_return", "cagr", "volatility", "sharpe", "sortino", "calmar", "max_drawdown"),
+    *("annual_turnover", "total_cost"),
+)
+"""Statistics of the benchmarks that are logged beside those of the index."""
+
+
+def run_index_run(context: TaskContext) -> TaskOutcome:
+    """Log every walk-forward index of the market and interval; none is no failure."""
+    results = load_index_results(context.lake, context.settings)
+    if not results:
+        return TaskOutcome("no walk-forward index", unchanged=True)
+    logged = {result.name: _log(context, result) for result in results}
+    return TaskOutcome(f"{', '.join(logged)} in MLflow, after costs", logged)
+
+
+def metrics(result: IndexResult) -> dict[str, float]:
+    """Statistics of the index by name, and the benchmarks' main ones behind the benchmark's.
+
+    An undefined statistic is left out, and a date is no metric.
+    """
+    named = {
+        statistic if of == result.name else f"{of}_{statistic}": float(value)
+        for of, statistic, value in result.statistics[["index_name", "statistic", "value"]]
+        .astype({"value": float})
+        .itertuples(index=False)
+        if of == result.name or statistic in BENCHMARK_STATISTICS
+    }
+    return {name: value for name, value in named.items() if np.isfinite(value)}
+
+
+def _log(context: TaskContext, result: IndexResult) -> str:
+    """Log one index; returns MLflow's id of the run."""
+    with tracked_run(context, "index", EVALUATION, result.name) as run:
+        run.log_inputs(*read_tables(context.lake))
+        run.log_params(
+            {
+                "rulebook": result.name,
+                "rulebook_run_id": result.run_id,
+                **flat(result.rules, "rulebook."),
+                **_dates(result),
+            }
+        )
+        run.log_metrics(metrics(result))
+        for name, _, figure in index_figures(result, MARKETS[context.settings.archive.market]):
+            run.log_figure(figure, f"{name}.png")
+        changes = membership_changes(result).astype({"as_of": str})
+        run.log_csv("changes.csv", {str(name): changes[name].tolist() for name in changes})
+    return run.mlflow_run_id
+
+
+def _dates(result: IndexResult) -> dict[str, object]:
+    """Statistics of the index that are dates."""
+    dated = result.statistics[
+        (result.statistics["index_name"] == result.name) & result.statistics["at"].notna()
+    ]
+    return {
+        statistic: f"{at:%Y-%m-%d %H:%M}"
+        for statistic, at in zip(dated["statistic"], dated["at"], strict=True)
+    }
