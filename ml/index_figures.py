@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 
 from gold.ratios import period_returns
 from gold.returns import FloatArray
-from ml import index_plots
+from ml import index_plots, member_plots
 from ml.frames import floats
-from ml.index_plots import TimeArray
 from ml.index_results import PERCENTILES, IndexResult
+from ml.plot_style import TimeArray
 
 
 class NamedFigure(NamedTuple):
@@ -59,12 +59,12 @@ def index_figures(result: IndexResult, market: str) -> Iterator[NamedFigure]:
         yield NamedFigure(
             "weights_over_time",
             f"Weights of {name} from each determination to the next",
-            index_plots.weights_over_time(dates, end, symbols, weights, name, about),
+            member_plots.weights_over_time(dates, end, symbols, weights, name, about),
         )
         yield NamedFigure(
             "members",
             f"Members of {name} at each determination",
-            index_plots.membership_calendar(dates, symbols, weights, name, about),
+            member_plots.membership_calendar(dates, symbols, weights, name, about),
         )
     if len(result.trades):
         trades = result.trades

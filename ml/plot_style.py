@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from datetime import UTC
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
@@ -16,6 +18,9 @@ from matplotlib.figure import Figure
 from gold.returns import FloatArray
 
 Numbers = Sequence[float] | FloatArray
+
+TimeArray = npt.NDArray[np.datetime64]
+"""Instants in UTC, ascending."""
 
 INK = "#1f2933"
 MUTED = "#5f6b76"

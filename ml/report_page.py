@@ -130,7 +130,11 @@ def _tiles(data: ReportData) -> list[tuple[str, str, str]]:
 def _index_tiles(data: ReportData) -> list[tuple[str, str, str]]:
     """What each walk-forward index earned, and how many members the in-sample one has."""
     tiles = [
-        (index.name, percent(index.statistic("total_return")), "walk-forward, after costs")
+        (
+            index.name,
+            percent(index.statistic("total_return")),
+            "total return, walk-forward, after costs",
+        )
         for index in data.indices
     ]
     if len(data.weights) or not tiles:

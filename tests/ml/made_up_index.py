@@ -98,7 +98,7 @@ def random_rows() -> list[dict[str, Any]]:
     return [
         {
             "open_time": START + bar * BAR,
-            **{name: 1000 * np.exp(z * 0.01 * np.sqrt(bar)) for name, z in spread.items()},
+            **{p: float(1000 * np.exp(z * 0.01 * np.sqrt(bar))) for p, z in spread.items()},
         }
         for bar in range(BARS)
     ]

@@ -6,7 +6,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.dates import date2num
 from matplotlib.figure import Figure
 
-from ml import index_plots
+from ml import index_plots, member_plots
 from ml.index_figures import index_figures, weight_matrix
 from tests.ml.made_up_index import HOSTILE, MEMBERS, index_result
 from tests.ml.test_plots import SUBTITLE, axes_of, bars, png
@@ -28,13 +28,13 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "monthly": lambda: index_plots.monthly_returns(
         np.array([659, 660]), np.array([0.1, -0.2]), NAME, SUBTITLE
     ),
-    "weights": lambda: index_plots.weights_over_time(
+    "weights": lambda: member_plots.weights_over_time(
         DATES, TIMES[-1], SYMBOLS, WEIGHTS, NAME, SUBTITLE
     ),
     "turnover": lambda: index_plots.turnover_and_costs(
         DATES, np.array([1.0, 0.2, 0.5]), np.array([0.1, 0.2, 0.5]), NAME, SUBTITLE
     ),
-    "members": lambda: index_plots.membership_calendar(DATES, SYMBOLS, WEIGHTS, NAME, SUBTITLE),
+    "members": lambda: member_plots.membership_calendar(DATES, SYMBOLS, WEIGHTS, NAME, SUBTITLE),
 }
 
 
@@ -115,7 +115,7 @@ def test_weights_others_and_cash_fill_the_whole_at_each_date() -> None:
     weights = np.full((2, 12), 1 / 24)  # half is cash
     weights[1] = np.arange(12) / 66
     symbols = [f"S{place}" for place in range(12)]
-    figure = index_plots.weights_over_time(TIMES[:2], TIMES[-1], symbols, weights, NAME)
+    figure = member_plots.weights_over_time(TIMES[:2], TIMES[-1], symbols, weights, NAME)
     figure.draw_without_rendering()
     names = legend(figure)
     assert names[:2] == ["cash", "5 others"]
@@ -128,8 +128,8 @@ def test_weights_others_and_cash_fill_the_whole_at_each_date() -> None:
 def test_symbols_are_text_and_not_formulas() -> None:
     symbols = ["$\\frac$", "$a$", "c"]
     for draw in (
-        lambda: index_plots.weights_over_time(DATES, TIMES[-1], symbols, WEIGHTS, NAME),
-        lambda: index_plots.membership_calendar(DATES, symbols, WEIGHTS, NAME),
+        lambda: member_plots.weights_over_time(DATES, TIMES[-1], symbols, WEIGHTS, NAME),
+        lambda: member_plots.membership_calendar(DATES, symbols, WEIGHTS, NAME),
     ):
         assert png(draw())
 
@@ -159,9 +159,9 @@ def test_a_calendar_of_many_keeps_those_that_were_members_most_often() -> None:
     for place in range(count):
         weights[: 1 + place % 60, place] = 0.01
     symbols = [f"S{place}" for place in range(count)]
-    axes = axes_of(index_plots.membership_calendar(dates, symbols, weights, NAME))
+    axes = axes_of(member_plots.membership_calendar(dates, symbols, weights, NAME))
     shown = [label.get_text() for label in axes.get_yticklabels()]
-    assert len(shown) == index_plots.MOST_MEMBERS
+    assert len(shown) == member_plots.MOST_MEMBERS
     assert "of 100 symbols" in axes.get_xlabel()
     assert "S59 (60)" in shown
     assert "S0 (1)" not in shown

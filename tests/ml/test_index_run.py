@@ -60,11 +60,15 @@ def stamped(
 ) -> list[dict[str, Any]]:
     """Rows with their origin; an index by another name is its own rulebook."""
     name = stamp.pop("name")
+
+    def plain(value: object) -> object:
+        return value.to_pydatetime() if isinstance(value, pd.Timestamp) else value
+
     common = {"interval": "4h", "read_versions": {"silver.candles": 3}, "rulebook": name, **stamp}
     return [
         {
             **common,
-            **row,
+            **{column: plain(value) for column, value in row.items()},
             "index_name": name if row.get("index_name", NAME) == NAME else row["index_name"],
         }
         for row in rows

@@ -576,7 +576,7 @@ def test_a_walk_forward_index_has_a_section_with_its_label_and_the_caveat(walked
     assert len(page.references) == 12
     assert "b" not in page.tags
     assert page.text.count(HOSTILE_MEMBER) == 2
-    assert f"smart_monthly {MINUS}10.0% walk-forward, after costs" in page.text
+    assert f"smart_monthly {MINUS}10.0% total return, walk-forward, after costs" in page.text
 
 
 @pytest.mark.usefixtures("undrawn")
