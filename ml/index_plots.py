@@ -171,7 +171,9 @@ def turnover_and_costs(
     )
     # matplotlib gives its dates no types
     place = np.asarray(date2num(times), dtype=np.float64)  # type: ignore[no-untyped-call]
-    width = 0.6 * float(np.diff(place).min(initial=30.0))
+    # The usual distance: a member's sale may lie a bar from a rebalance.
+    apart = float(np.median(np.diff(place))) if place.size > 1 else 30.0
+    width = 0.6 * apart
     bars = above.bar(place, turnover, width=width, color=BLUE)
     if times.size <= 26:
         above.bar_label(bars, fmt=lambda share: f"{share:.0%}", padding=2, fontsize=8, color=INK)

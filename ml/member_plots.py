@@ -30,6 +30,8 @@ from ml.plot_style import (
 MOST_MEMBERS: Final = 64
 """Rows of the membership calendar: more names would be smaller than print."""
 
+# Up to this many dates, white lines between them hide nothing.
+_FEW_DATES: Final = 60
 _SHADES: Final = LinearSegmentedColormap.from_list("blues", ["#cfe3f1", BLUE, "#00324f"])
 
 
@@ -68,7 +70,8 @@ def weights_over_time(
     )
     for area, (label, _, _) in zip(areas, parts, strict=True):
         area.set_label(label.replace("$", r"\$"))
-        area.set_edgecolor("white")
+        if dates.size <= _FEW_DATES:
+            area.set_edgecolor("white")
     axes.set_ylim(0, 1)
     axes.margins(x=0)
     axes.grid(visible=False)
@@ -132,7 +135,7 @@ def membership_calendar(
     axes.spines[:].set_visible(False)
     for edge in np.arange(-0.5, order.size):
         axes.axhline(edge, color="white", linewidth=1)
-    for edge in np.arange(-0.5, dates.size) if dates.size <= 60 else ():
+    for edge in np.arange(-0.5, dates.size) if dates.size <= _FEW_DATES else ():
         axes.axvline(edge, color="white", linewidth=1)
     bar = figure.colorbar(image, ax=axes, shrink=0.5, aspect=30, pad=0.01)
     bar.set_label("Weight", color=INK)

@@ -142,6 +142,16 @@ def test_costs_compound() -> None:
     assert below.lines[0].get_ydata() == pytest.approx([0.1, 1 - 0.9 * 0.8, 1 - 0.9 * 0.8 * 0.5])
 
 
+def test_a_sale_beside_a_rebalance_makes_no_bar_thin() -> None:
+    times = np.array(
+        ["2025-01-01", "2025-02-01", "2025-02-01T04", "2025-03-01", "2025-04-01"],
+        dtype="datetime64[us]",
+    )
+    costs = np.full(5, 0.001)
+    above = index_plots.turnover_and_costs(times, costs, costs, NAME).axes[0]
+    assert min(bar.get_width() for bar in bars(above)) > 10  # days
+
+
 def test_the_calendar_shows_each_member_with_its_dates_and_nobody_else() -> None:
     axes = axes_of(FIGURES["members"]())
     assert [label.get_text() for label in axes.get_yticklabels()] == ["a (2)", "b (1)"]
