@@ -19,7 +19,7 @@ from gold.contracts import (
     INDEX_STATISTICS,
     INDEX_WEIGHTS,
 )
-from gold.index_tables import level_names, level_rows, random_rows, statistics
+from gold.index_tables import Statistic, level_names, level_rows, random_rows, statistics
 from gold.rulebook import Rulebook, rulebooks
 from gold.static_index import static_determination
 from gold.statistics import last_close, timestamp_sql
@@ -98,48 +98,61 @@ def _write_walk_forward(
     context: TaskContext, rulebook: Rulebook, made: WalkForward
 ) -> tuple[str, dict[str, str]]:
     """Put the index in the place of what earlier runs made of it."""
+    name = rulebook.name
     instants = [_EPOCH + timedelta(microseconds=int(date)) for date in made.dates]
     found = dict(zip(instants, made.determinations, strict=True))
     _write_determinations(context, rulebook, found, "")
-    message = f"{rulebook.name}: {len(found)} determinations"
+    values = _write_levels(context, rulebook, made)
     newest = made.determinations[-1].holdings
     members = ", ".join(f"{row.symbol} {row.weight:.1%}" for row in newest) or "cash"
-    figures = {f"{rulebook.name} from {instants[-1]:%Y-%m-%d %H:%M}": members}
+    message = f"{name}: {len(found)} determinations"
+    figures = {f"{name} from {instants[-1]:%Y-%m-%d %H:%M}": members}
     if made.levels is None:
         return f"{message}, none in effect yet", figures
-    names = level_names(rulebook.name, made.has_bitcoin)
-    found_statistics = list(
-        statistics(
-            made.levels,
-            names,
-            context.settings.archive.interval,
-            context.settings.index.trials,
-        )
+    figures[f"{name}, total return after costs"] = ", ".join(
+        f"{each} {values[each, 'total_return']:+.1%}"
+        for each in level_names(name, made.has_bitcoin)
     )
-    frame = context.spark.createDataFrame
-    tables: list[tuple[TableContract, DataFrame]] = [
-        (INDEX_LEVELS, frame(level_rows(made.levels, names, made.stopped))),
-        (
-            INDEX_STATISTICS,
-            frame(pa.Table.from_pylist([asdict(row) for row in found_statistics], _STATISTICS)),
-        ),
-    ]
-    if made.levels.level.shape[1] > len(names):
-        tables.append((INDEX_RANDOM_LEVELS, frame(random_rows(made.levels, len(names)))))
-    of_rulebook = {"rulebook": rulebook.name, **context.settings.scope}
-    for contract, rows in tables:
-        _replace(context, contract, rows, of_rulebook, _WALKED, equals(of_rulebook))
-    values = {(row.index_name, row.statistic): row.value for row in found_statistics}
-    returns = ", ".join(f"{name} {values[name, 'total_return']:+.1%}" for name in names)
-    figures[f"{rulebook.name}, total return after costs"] = returns
-    below = values.get((rulebook.name, "random_share_below"))
+    below = values.get((name, "random_share_below"))
     if below is not None:
         drawn = context.settings.index.random_portfolios
-        figures[f"{rulebook.name}, luck"] = f"ends above {below:.0%} of {drawn} random portfolios"
+        figures[f"{name}, luck"] = f"ends above {below:.0%} of {drawn} random portfolios"
     gone = sorted({symbol for symbols in made.stopped.values() for symbol in symbols})
     if gone:
-        figures[f"{rulebook.name}, sold as they stopped trading"] = ", ".join(gone)
-    return f"{message}, {values[rulebook.name, 'total_return']:+.1%} after costs", figures
+        figures[f"{name}, sold as they stopped trading"] = ", ".join(gone)
+    return f"{message}, {values[name, 'total_return']:+.1%} after costs", figures
+
+
+def _write_levels(
+    context: TaskContext, rulebook: Rulebook, made: WalkForward
+) -> dict[tuple[str, str], float | None]:
+    """Write levels, statistics and the random band; returns the statistics by name.
+
+    What an earlier run wrote goes, also where this one has nothing to write.
+    """
+    names = level_names(rulebook.name, made.has_bitcoin)
+    tables: dict[str, pa.Table] = {}
+    found: list[Statistic] = []
+    if made.levels is not None:
+        settings = context.settings
+        found.extend(
+            statistics(made.levels, names, settings.archive.interval, settings.index.trials)
+        )
+        tables[INDEX_LEVELS.name] = level_rows(made.levels, names, made.stopped)
+        tables[INDEX_STATISTICS.name] = pa.Table.from_pylist(
+            [asdict(row) for row in found], _STATISTICS
+        )
+        if made.levels.level.shape[1] > len(names):
+            tables[INDEX_RANDOM_LEVELS.name] = random_rows(made.levels, len(names))
+    of_rulebook = {"rulebook": rulebook.name, **context.settings.scope}
+    where = equals(of_rulebook)
+    for contract in (INDEX_LEVELS, INDEX_STATISTICS, INDEX_RANDOM_LEVELS):
+        if contract.name in tables:
+            rows = context.spark.createDataFrame(tables[contract.name])
+            _replace(context, contract, rows, of_rulebook, _WALKED, where)
+        else:
+            context.lake.replace(contract, context.lake.frame(contract, []), where)
+    return {(row.index_name, row.statistic): row.value for row in found}
 
 
 _STATISTICS = pa.schema(

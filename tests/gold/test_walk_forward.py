@@ -119,7 +119,8 @@ def stored(spark: SparkSession, settings: Settings, candles: pd.DataFrame) -> La
     listed = pd.DataFrame({"first_open_time": real.min(), "last_open_time": real.max()})
     listed = listed.reset_index().assign(**scope, bars=1, filled_bars=0, status="trading")
     for contract, frame in ((CANDLES, whole), (LISTINGS, listed)):
-        lake.append(contract, spark.createDataFrame(as_arrow(contract, frame)))
+        rows_of = spark.createDataFrame(as_arrow(contract, frame))
+        lake.replace(contract, rows_of, "market = 'um'")
     return lake
 
 
@@ -354,3 +355,18 @@ def test_an_index_with_nothing_eligible_is_cash(
     assert poor.tables["index_weights"] == []
     assert set(poor.levels("smart_monthly")["level"]) == {1000.0}
     assert {r["rule"] for r in poor.tables["index_decisions"]} >= {"liquidity", "exclusion"}
+
+
+def test_a_run_with_no_level_leaves_none_of_an_earlier_run(
+    spark: SparkSession, of: Any, tmp_path: Any
+) -> None:
+    candles = market()
+    early = candles[candles["open_time"] < mondays()[0]]
+    first = Made(spark, of(tmp_path), candles[candles["open_time"] <= mondays()[0]])
+    assert first.tables["index_levels"]
+    # The same candles less one bar: determined at the last close, and not held for a bar yet.
+    again = Made(spark, of(tmp_path), early)
+    assert again.tables["index_weights"]
+    assert "none in effect yet" in again.outcome.message
+    for name in ("index_levels", "index_random_levels", "index_statistics"):
+        assert again.tables[name] == []
