@@ -86,10 +86,12 @@ def _outcome(
     figures = {
         "files": f"{len(plan.files):,} ({len(plan.files) - len(due):,} unchanged)",
         "rows": f"{sum(row.rows for row in rows):,}",
-        "rejected lines": f"{sum(row.rejected_lines for row in rows):,}",
         "symbols": f"{len(plan.source.universe.symbols):,}",
-        **plan.source.figures,
+        "rejected lines": f"{sum(row.rejected_lines for row in rows):,}",
     }
+    if any(row.rejected_lines for row in rows):
+        figures["their text and reasons"] = "table bronze.rejected_lines"
+    figures |= plan.source.figures
     if failed:
         statuses = Counter(entry.status for entry in failed.values())
         figures["failed files"] = _few(f"{status} {n}" for status, n in statuses.items())

@@ -235,5 +235,6 @@ def _outcome(
     }
     if rules:
         figures["broken rules"] = ", ".join(f"{row['rule']} {row['count']:,}" for row in rules)
+        figures["rows and their rules"] = "table silver.rejected_candles"
     message = f"{scope}: {figures['candles']} candles, {figures['rejected candles']} rejected"
     return TaskOutcome(message, figures, unchanged)
