@@ -182,7 +182,7 @@ def test_klines_are_the_published_lines(story: Story) -> None:
         ("REPAIREDUSDT", "corrupt_zip", "not a whole ZIP"),
         ("UNSIGNEDUSDT", "missing_checksum", "archive.require_checksum=false"),
         ("MISPRINTUSDT", "checksum_mismatch", f"published is {WRONG}"),
-        ("HTMLUSDT", "corrupt_zip", "not a whole ZIP"),
+        ("HTMLUSDT", "unexpected_content", "no ZIP: it begins '<html><body>Access"),
         ("HEADERUSDT", "unexpected_content", "a header and no candle"),
         ("NOLINEUSDT", "unexpected_content", "line 1: expected 12 fields, found 1"),
     ],
@@ -207,7 +207,7 @@ def test_the_good_rest_is_loaded(story: Story) -> None:
     assert run.outcome.message == "10 of 10 files new or changed, 6 failed"
     assert run.outcome.figures["rows"] == str(4 * DAYS - 1)
     assert run.outcome.figures["failed files"] == (
-        "unexpected_content 2, corrupt_zip 2, checksum_mismatch 1, missing_checksum 1"
+        "unexpected_content 3, checksum_mismatch 1, corrupt_zip 1, missing_checksum 1"
     )
 
 

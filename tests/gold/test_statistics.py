@@ -218,8 +218,12 @@ def test_the_run_is_in_ops_with_the_versions_it_read_and_wrote(gold: Gold) -> No
 
 def test_a_second_run_replaces_the_rows(gold: Gold) -> None:
     for name, second in gold.tables[1].items():
-        first = gold.tables[0][name]
-        assert second == [{**row, "run_id": "run-2"} for row in first], name
+        stamps = [
+            {key: row[key] for key in ("run_id", "read_versions") if key in row} for row in second
+        ]
+        first = zip(gold.tables[0][name], stamps, strict=True)
+        assert second == [{**row, **stamp} for row, stamp in first], name
+        assert {stamp["run_id"] for stamp in stamps} == {"run-2"}
         assert gold.versions[1][name] == gold.versions[0][name] + 1
 
 
