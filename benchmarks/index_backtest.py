@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from gold.backtest import Levels, chain
-from gold.calendar import MICROS_PER_DAY, HoldingPeriod, holding_periods, rebalance_dates
+from gold.calendar import HoldingPeriod, holding_periods, rebalance_dates
 from gold.decisions import Determination
 from gold.eligibility import Eligibility
 from gold.holding import PricePanel, hold, price_panel
@@ -28,6 +28,7 @@ from gold.lookback import LookbackCandles, determine_in_turn, look_back
 from gold.random_portfolios import BITCOIN, portfolio_weights
 from gold.returns import FloatArray, IntArray, log_returns
 from gold.weighting import inverse_volatility_weights
+from lakehouse.intervals import MICROS_PER_DAY
 from lakehouse.settings import RuleSettings, load_settings
 
 ASSETS, DAYS, LOOKBACK = 100, 5 * 365, 90

@@ -15,6 +15,7 @@ from bronze.archive import parse_key
 from bronze.contracts import KLINES
 from bronze.lines import MIN_MICROSECONDS, MIN_MILLISECONDS
 from lakehouse.errors import ArchiveError
+from lakehouse.intervals import MICROS_PER_DAY
 from lakehouse.sql import is_in
 from lakehouse.tables import Lake
 
@@ -30,7 +31,6 @@ _VALUES = (
     "taker_buy_base",
     "taker_buy_quote",
 )
-_DAY_US = 86_400_000_000
 _EPOCH = date(1970, 1, 1)
 
 
@@ -144,7 +144,7 @@ def _at(
     rows = klines.join(
         F.broadcast(klines.sparkSession.createDataFrame(named)), "source_file", "inner"
     ).withColumn("open_us", _open_us())
-    is_of_day = F.floor(F.col("open_us") / _DAY_US) == F.col("day")
+    is_of_day = F.floor(F.col("open_us") / MICROS_PER_DAY) == F.col("day")
     return rows.where(F.col("day").isNull() | is_of_day).select(
         "number", "open_us", "line", *_VALUES
     )

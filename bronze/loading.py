@@ -229,12 +229,14 @@ def _together(bodies: Iterable[tuple[int, bytes]]) -> Iterator[tuple[list[int], 
     """Bodies in lots that are worth a parser's start."""
     numbers: list[int] = []
     waiting: list[bytes] = []
+    size = 0
     for number, body in bodies:
         numbers.append(number)
         waiting.append(body)
-        if sum(map(len, waiting)) >= _PARSED_BYTES:
+        size += len(body)
+        if size >= _PARSED_BYTES:
             yield numbers, waiting
-            numbers, waiting = [], []
+            numbers, waiting, size = [], [], 0
     if waiting:
         yield numbers, waiting
 

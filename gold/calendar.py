@@ -7,16 +7,13 @@ opens at `start`, with `close` at the close of the bar before, which is the same
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 
 from gold.returns import IntArray
-from lakehouse.intervals import Interval, interval_micros
-
-Calendar = Literal["monthly", "weekly", "quarterly"]
-
-MICROS_PER_DAY: Final = 24 * 60 * 60 * 1_000_000
+from lakehouse.intervals import MICROS_PER_DAY, Interval, interval_micros
+from lakehouse.settings import Calendar
 
 # 1970-01-05 was the first Monday of the epoch.
 _FIRST_MONDAY: Final = 4

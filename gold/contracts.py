@@ -1,5 +1,6 @@
 """Table contracts of the gold layer: metrics, correlations and the indices."""
 
+from gold.random_portfolios import BAND
 from lakehouse.contracts import Column, TableContract
 
 _MARKET = Column("market", "STRING", "spot or um (USDT-margined perpetuals)", nullable=False)
@@ -259,12 +260,12 @@ INDEX_RANDOM_LEVELS = TableContract(
         _OPEN_TIME,
         *(
             Column(
-                f"p{percent:02d}",
+                name,
                 "DOUBLE",
                 f"{percent} % of the random portfolios stand at or below this level at the close",
                 nullable=False,
             )
-            for percent in (5, 25, 50, 75, 95)
+            for percent, name in BAND.items()
         ),
         _RUN_ID,
         _READ_VERSIONS,

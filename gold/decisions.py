@@ -1,8 +1,9 @@
 """What an index decided on each symbol, in the words and numbers of `gold.index_decisions`."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Literal
+
+from lakehouse.intervals import instant
 
 Verdict = Literal["selected", "dropped", "not_ranked", "ineligible"]
 Rule = Literal["exclusion", "history", "trading", "liquidity", "correlation", "rank"]
@@ -62,6 +63,6 @@ def told_apart(value: float, other: float, decimals: int) -> tuple[str, str]:
     return f"{value:,.{decimals}f}", f"{other:,.{decimals}f}"
 
 
-def instant(micros: int) -> str:
+def minute(micros: int) -> str:
     """A time in UTC microseconds as text, to the minute."""
-    return f"{datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros):%Y-%m-%d %H:%M}"
+    return f"{instant(micros):%Y-%m-%d %H:%M}"

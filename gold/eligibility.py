@@ -9,11 +9,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
-from gold.calendar import MICROS_PER_DAY
-from gold.decisions import Refusal, instant, told_apart
+from gold.decisions import Refusal, minute, told_apart
 from gold.metrics import TOO_FEW_RETURNS
 from gold.returns import FloatArray, IntArray
-from lakehouse.intervals import Interval, interval_micros
+from lakehouse.intervals import MICROS_PER_DAY, Interval, interval_micros
 from lakehouse.settings import ExclusionSettings, RuleSettings
 
 _QUOTE_ASSET: Final = "USDT"
@@ -125,7 +124,7 @@ def not_trading(last_open: int, date: Eligibility) -> Refusal | None:
     lacking = (date.as_of - last_open) // interval_micros(date.interval) - 1
     if lacking <= date.max_fill_bars:
         return None
-    since = f"last bar {instant(last_open)}, {lacking} lacking since"
+    since = f"last bar {minute(last_open)}, {lacking} lacking since"
     return Refusal("trading", f"{since}, at most {date.max_fill_bars} allowed")
 
 
@@ -133,7 +132,7 @@ def too_young(first_open: int, date: Eligibility) -> Refusal | None:
     """Refuse a symbol that was listed after the lookback began, or is younger than it must be."""
     begins = date.as_of - date.rules.lookback_days * MICROS_PER_DAY
     if first_open > begins:
-        detail = f"first bar {instant(first_open)}, the lookback begins {instant(begins)}"
+        detail = f"first bar {minute(first_open)}, the lookback begins {minute(begins)}"
         return Refusal("history", detail)
     days = (date.as_of - first_open) // MICROS_PER_DAY
     if days < date.rules.min_age_days:

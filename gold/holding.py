@@ -12,15 +12,13 @@ portfolio holds few of many symbols.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from gold.calendar import HoldingPeriod
 from gold.returns import BoolArray, FloatArray, IntArray, prices
 from lakehouse.intervals import Interval, interval_micros
-
-Execution = Literal["next_open", "close"]
+from lakehouse.settings import Execution
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -23,9 +23,16 @@ from gold.index_tables import Statistic, level_names, level_rows, random_rows, s
 from gold.rulebook import Rulebook, rulebooks
 from gold.static_index import static_determination
 from gold.statistics import last_close, timestamp_sql
-from gold.walk_forward import WalkForward, determination_dates, listings, walk_forward
+from gold.walk_forward import (
+    Listings,
+    WalkForward,
+    determination_dates,
+    listings,
+    walk_forward,
+)
 from lakehouse.contracts import TableContract
 from lakehouse.errors import NotEnoughData
+from lakehouse.intervals import instant
 from lakehouse.sql import equals
 from lakehouse.tasks import TaskContext, TaskOutcome
 from silver.contracts import CANDLES, LISTINGS
@@ -35,7 +42,6 @@ if TYPE_CHECKING:
 
     from gold.decisions import Determination
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _VERSIONS = "map<string,bigint>"
 
 # What an index is made from.
@@ -50,26 +56,27 @@ def run_smart_index(context: TaskContext) -> TaskOutcome:
         NotEnoughData: There are no metrics or correlations for the static index, no symbol is
             eligible for it, or the candles are too few for every index.
     """
-    messages: list[str] = []
-    figures: dict[str, str] = {}
-    lacking: list[str] = []
-    for rulebook in rulebooks(context.settings.index):
-        if rulebook.in_sample:
-            message, figure = _make_static(context, rulebook)
-        else:
-            market = listings(context)
-            dates = determination_dates(context.settings, rulebook, market)
-            if not dates.size:
-                lacking.append(_too_short(rulebook))
-                figures[rulebook.name] = lacking[-1]
-                continue
-            made = walk_forward(context, rulebook, market, dates)
-            message, figure = _write_walk_forward(context, rulebook, made)
-        messages.append(message)
-        figures |= figure
+    books = rulebooks(context.settings.index)
+    made = [_make_static(context, each) for each in books if each.in_sample]
+    walked = [each for each in books if not each.in_sample]
+    if walked:
+        market = listings(context)
+        made += [_make_walk_forward(context, each, market) for each in walked]
+    figures = {name: value for _, found in made for name, value in found.items()}
+    messages = [message for message, _ in made if message]
     if not messages:
-        raise NotEnoughData("; ".join(lacking))
+        raise NotEnoughData("; ".join(figures.values()))
     return TaskOutcome("; ".join(messages), figures)
+
+
+def _make_walk_forward(
+    context: TaskContext, rulebook: Rulebook, market: Listings
+) -> tuple[str, dict[str, str]]:
+    """Message and figures; no message where the candles are too few for it."""
+    dates = determination_dates(context.settings, rulebook, market)
+    if not dates.size:
+        return "", {rulebook.name: _too_short(rulebook)}
+    return _write_walk_forward(context, rulebook, walk_forward(context, rulebook, market, dates))
 
 
 def _too_short(rulebook: Rulebook) -> str:
@@ -99,7 +106,7 @@ def _write_walk_forward(
 ) -> tuple[str, dict[str, str]]:
     """Put the index in the place of what earlier runs made of it."""
     name = rulebook.name
-    instants = [_EPOCH + timedelta(microseconds=int(date)) for date in made.dates]
+    instants = [instant(int(date)) for date in made.dates]
     found = dict(zip(instants, made.determinations, strict=True))
     _write_determinations(context, rulebook, found, "")
     values = _write_levels(context, rulebook, made)

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 import numpy as np
 import pyarrow as pa
 
-from gold.backtest import Levels
+from gold.backtest import START_LEVEL, Levels
 from gold.performance import performance, relative_performance
-from gold.random_portfolios import BUY_AND_HOLD_BTC, EQUAL_WEIGHT
+from gold.random_portfolios import BAND, BUY_AND_HOLD_BTC, EQUAL_WEIGHT
 from gold.returns import FloatArray
-from lakehouse.intervals import Interval, bars_per_year
-
-QUANTILES: Final = (0.05, 0.25, 0.5, 0.75, 0.95)
+from lakehouse.intervals import Interval, bars_per_year, instant
 
 
 @dataclass(frozen=True)
@@ -64,11 +62,9 @@ def level_rows(
 
 def random_rows(levels: Levels, first: int) -> pa.Table:
     """Rows of gold.index_random_levels but for their stamp; `first` is the first random one."""
-    bands = np.quantile(levels.level[:, first:], QUANTILES, axis=1)
-    names = [f"p{round(100 * quantile):02d}" for quantile in QUANTILES]
-    return pa.table(
-        {"open_time": _timestamps(levels.open_time), **dict(zip(names, bands, strict=True))}
-    )
+    bands = np.percentile(levels.level[:, first:], list(BAND), axis=1)
+    columns = dict(zip(BAND.values(), bands, strict=True))
+    return pa.table({"open_time": _timestamps(levels.open_time), **columns})
 
 
 def statistics(
@@ -94,7 +90,7 @@ def statistics(
         )
         for statistic, value in asdict(figures).items():
             if statistic in _DATES:
-                at = None if value is None else _instant(value)
+                at = None if value is None else instant(value)
                 yield Statistic(name, statistic, None, at)
             else:
                 yield Statistic(name, statistic, _defined(value), None)
@@ -113,19 +109,14 @@ def _luck(name: str, last: float, random: FloatArray) -> Iterator[Statistic]:
     if not random.size:
         return
     yield Statistic(name, "random_share_below", float(np.mean(random < last)), None)
-    for quantile in (0.05, 0.5, 0.95):
-        label = f"random_p{round(100 * quantile):02d}_total_return"
-        start = 1000.0
-        yield Statistic(name, label, float(np.quantile(random, quantile)) / start - 1, None)
+    for percent in (5, 50, 95):
+        total_return = float(np.percentile(random, percent)) / START_LEVEL - 1
+        yield Statistic(name, f"random_{BAND[percent]}_total_return", total_return, None)
 
 
 def _defined(value: float | None) -> float | None:
     """The number, or None for a NaN."""
     return None if value is None or np.isnan(value) else float(value)
-
-
-def _instant(micros: int) -> datetime:
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)
 
 
 def _timestamps(micros: np.ndarray[tuple[int], np.dtype[np.int64]]) -> pa.Array:

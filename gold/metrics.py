@@ -10,13 +10,12 @@ from typing import Final
 
 import numpy as np
 
+from gold.ratios import deviation
 from gold.returns import FloatArray, IntArray, log_returns, prices
-from lakehouse.intervals import Interval, bars_per_year
+from lakehouse.intervals import MICROS_PER_DAY, Interval, bars_per_year
 
 # An annual figure from this many returns (eight days of 4h bars) or fewer says nothing.
 TOO_FEW_RETURNS: Final = 50
-
-_MICROS_PER_DAY: Final = 24 * 60 * 60 * 1_000_000
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ def risk_and_return(returns: FloatArray, interval: Interval) -> RiskAndReturn:
     if returns.size <= TOO_FEW_RETURNS:
         return RiskAndReturn(returns.size, None, None, None)
     annual_return = float(returns.sum()) * bars_per_year(interval) / returns.size
-    annual_volatility = _standard_deviation(returns) * math.sqrt(bars_per_year(interval))
+    annual_volatility = deviation(returns) * math.sqrt(bars_per_year(interval))
     sharpe = annual_return / annual_volatility if annual_volatility else None
     return RiskAndReturn(returns.size, annual_return, annual_volatility, sharpe)
 
@@ -133,17 +132,9 @@ def median_daily_quote_volume(open_time: IntArray, quote_volume: FloatArray) -> 
     """
     if not open_time.size:
         return None
-    day = open_time // _MICROS_PER_DAY
+    day = open_time // MICROS_PER_DAY
     first_bars = np.flatnonzero(np.append(True, day[1:] != day[:-1]))
     return _defined(np.median(np.add.reduceat(quote_volume, first_bars)))
-
-
-def _standard_deviation(returns: FloatArray) -> float:
-    """Sample standard deviation (ddof 1), exactly 0 when all values are equal."""
-    # The mean of equal values can miss them by a rounding, and the residue would make a Sharpe.
-    if returns.min() == returns.max():
-        return 0.0
-    return float(returns.std(ddof=1))
 
 
 def _defined(value: np.float64) -> float | None:

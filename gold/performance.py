@@ -14,7 +14,6 @@ from typing import Final
 
 import numpy as np
 
-from gold.calendar import MICROS_PER_DAY
 from gold.ratios import (
     beta,
     cagr,
@@ -32,6 +31,7 @@ from gold.ratios import (
     win_rate,
 )
 from gold.returns import FloatArray, IntArray
+from lakehouse.intervals import MICROS_PER_DAY
 
 _TAIL: Final = 0.05
 

@@ -16,6 +16,9 @@ BUY_AND_HOLD_BTC: Final = "buy_and_hold_btc"
 
 BITCOIN: Final = "BTCUSDT"
 
+# Percentiles of their levels that are kept, and the columns of gold.index_random_levels.
+BAND: Final = {percent: f"p{percent:02d}" for percent in (5, 25, 50, 75, 95)}
+
 
 def random_draws(eligible: int, size: int, portfolios: int, seed: int, as_of: int) -> IntArray:
     """Draw names without replacement, for each portfolio, from those eligible at a date.

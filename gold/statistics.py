@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +19,7 @@ from gold.correlation import correlation_matrix
 from gold.metrics import AssetMetrics, asset_metrics
 from gold.panel import PANEL_COLUMNS, returns_panel
 from lakehouse.errors import NotEnoughData
-from lakehouse.intervals import Interval, interval_minutes
+from lakehouse.intervals import Interval, instant, interval_micros
 from lakehouse.sql import equals
 from lakehouse.tasks import TaskContext, TaskOutcome
 from silver.contracts import CANDLES, LISTINGS
@@ -114,28 +114,29 @@ def last_close(context: TaskContext) -> datetime:
     Raises:
         NotEnoughData: There are no candles.
     """
-    scope = context.settings.scope
     last = (
         context.lake.read(LISTINGS)
-        .where(equals(scope))
+        .where(equals(context.settings.scope))
         .agg(F.unix_micros(F.max("last_open_time")))
         .collect()[0][0]
     )
     if last is None:
-        raise NotEnoughData(
-            f"silver holds no {scope['interval']} candles of market {scope['market']}: run the "
-            "tasks ingest_archive and clean_candles first"
-        )
-    return _utc(last) + timedelta(minutes=interval_minutes(context.settings.archive.interval))
+        raise no_candles(context)
+    return instant(last + interval_micros(context.settings.archive.interval))
 
 
-def timestamp_sql(instant: datetime) -> str:
+def no_candles(context: TaskContext) -> NotEnoughData:
+    """What to raise when silver has nothing of the run's market and interval."""
+    scope = context.settings.scope
+    return NotEnoughData(
+        f"silver holds no {scope['interval']} candles of market {scope['market']}: run the "
+        "tasks ingest_archive and clean_candles first"
+    )
+
+
+def timestamp_sql(at: datetime) -> str:
     """A UTC instant as a SQL literal; sessions run in UTC."""
-    return f"TIMESTAMP '{instant:%Y-%m-%d %H:%M:%S}'"
-
-
-def _utc(micros: int) -> datetime:
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)
+    return f"TIMESTAMP '{at:%Y-%m-%d %H:%M:%S}'"
 
 
 def static_scope(context: TaskContext, as_of: datetime) -> str:

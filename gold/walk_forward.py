@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from pyspark.sql import functions as F
 
 from gold.backtest import Levels, chain
-from gold.calendar import MICROS_PER_DAY, HoldingPeriod, holding_periods, rebalance_dates
+from gold.calendar import HoldingPeriod, holding_periods, rebalance_dates
 from gold.eligibility import Eligibility
 from gold.holding import hold, price_panel
 from gold.index_rows import (
@@ -32,9 +32,8 @@ from gold.index_rows import (
 )
 from gold.lookback import Lookback, determine_in_turn, look_back
 from gold.random_portfolios import BITCOIN, portfolio_weights
-from gold.statistics import scoped_candles
-from lakehouse.errors import NotEnoughData
-from lakehouse.intervals import interval_micros
+from gold.statistics import no_candles, scoped_candles
+from lakehouse.intervals import MICROS_PER_DAY, interval_micros
 from lakehouse.sql import equals
 from silver.contracts import LISTINGS
 
@@ -111,20 +110,16 @@ def listings(context: TaskContext) -> Listings:
     Raises:
         NotEnoughData: There are no candles.
     """
-    scope = context.settings.scope
     rows = (
         context.lake.read(LISTINGS)
-        .where(equals(scope))
+        .where(equals(context.settings.scope))
         .where("first_open_time IS NOT NULL")
         .select("symbol", F.unix_micros("first_open_time"), F.unix_micros("last_open_time"))
         .toArrow()
         .sort_by("symbol")
     )
     if not rows.num_rows:
-        raise NotEnoughData(
-            f"silver holds no {scope['interval']} candles of market {scope['market']}: run the "
-            "tasks ingest_archive and clean_candles first"
-        )
+        raise no_candles(context)
     _, first, last = rows.columns
     return Listings(tuple(rows["symbol"].to_pylist()), first.to_numpy(), int(last.to_numpy().max()))
 

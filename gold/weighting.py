@@ -4,13 +4,12 @@ Sums are exactly rounded (`fsum`), so a member's weight does not depend on the o
 """
 
 from math import fsum
-from typing import Literal, assert_never
+from typing import assert_never
 
 import numpy as np
 
 from gold.returns import FloatArray
-
-Weighting = Literal["inverse_volatility", "equal", "sharpe"]
+from lakehouse.settings import Weighting
 
 
 def weights_by(

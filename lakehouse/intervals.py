@@ -4,12 +4,16 @@ A bar is named by its `open_time`, covers `[open_time, open_time + interval)` in
 at its close. Every interval here divides the UTC day, so the grid starts at the epoch.
 """
 
-from typing import Literal, get_args
+from datetime import UTC, datetime, timedelta
+from typing import Final, Literal, get_args
 
 Interval = Literal["1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d"]
 
 INTERVALS: tuple[Interval, ...] = get_args(Interval)
 
+MICROS_PER_DAY: Final = 24 * 60 * 60 * 1_000_000
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNIT_MINUTES = {"m": 1, "h": 60, "d": 24 * 60}
 _MINUTES_PER_YEAR = 365 * 24 * 60
 
@@ -27,3 +31,8 @@ def interval_micros(interval: Interval) -> int:
 def bars_per_year(interval: Interval) -> float:
     """Bars in a 365-day year of round-the-clock trading: 2,190 for `4h`, never 252."""
     return _MINUTES_PER_YEAR / interval_minutes(interval)
+
+
+def instant(micros: int) -> datetime:
+    """The time, in UTC, so many microseconds after the epoch."""
+    return _EPOCH + timedelta(microseconds=micros)

@@ -31,6 +31,9 @@ _SPARK_CONF = ["spark", "conf"]
 
 Market = Literal["spot", "um"]
 Severity = Literal["reject", "warn"]
+Calendar = Literal["monthly", "weekly", "quarterly"]
+Weighting = Literal["inverse_volatility", "equal", "sharpe"]
+Execution = Literal["next_open", "close"]
 
 
 def _like(pattern: str, example: str) -> AfterValidator:
@@ -226,7 +229,7 @@ class RuleSettings(_Section):
         cost_bps: Cost of one-way turnover, basis points.
     """
 
-    calendar: Literal["monthly", "weekly", "quarterly"]
+    calendar: Calendar
     lookback_days: Annotated[int, Field(ge=1)]
     exclusions: ExclusionSettings
     min_real_share: Share
@@ -236,11 +239,11 @@ class RuleSettings(_Section):
     correlation_threshold: Annotated[float, Field(gt=0, le=1)]
     top_n: Annotated[int, Field(ge=1)]
     rank_buffer: Annotated[int, Field(ge=0)]
-    weighting: Literal["inverse_volatility", "equal", "sharpe"]
+    weighting: Weighting
     cap: Annotated[float, Field(gt=0, le=1)]
     floor: Annotated[float, Field(ge=0, lt=1)]
     delay_bars: Annotated[int, Field(ge=0)]
-    execution: Literal["next_open", "close"]
+    execution: Execution
     cost_bps: Annotated[float, Field(ge=0, lt=10_000)]
 
     @model_validator(mode="after")

@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from gold.random_portfolios import BAND
 from gold.ratios import period_returns
 from gold.returns import FloatArray
 from ml import index_plots, member_plots
 from ml.frames import floats
-from ml.index_results import PERCENTILES, IndexResult
+from ml.index_results import IndexResult
 from ml.plot_style import TimeArray
 
 
@@ -35,7 +36,7 @@ def index_figures(result: IndexResult, market: str) -> Iterator[NamedFigure]:
     name = result.name
     about = f"{market}, {result.interval}, {result.span}, walk-forward, after costs"
     times, levels = _curves(result, "level")
-    band = {percent: floats(result.random[f"p{percent:02d}"]) for percent in PERCENTILES}
+    band = {percent: floats(result.random[column]) for percent, column in BAND.items()}
     yield NamedFigure(
         "equity",
         f"Level of {name}, its benchmarks and random portfolios",

@@ -38,9 +38,6 @@ INDEX_TABLES = (
 )
 """Tables that an index is read from."""
 
-PERCENTILES = (5, 25, 50, 75, 95)
-"""Those of the random portfolios, as gold.index_random_levels names them."""
-
 
 @dataclass(frozen=True)
 class IndexResult:

@@ -8,6 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+import pyarrow as pa
+
 from lakehouse.contracts import TableContract
 from lakehouse.runs import TaskRun
 from lakehouse.settings import Settings
@@ -18,6 +21,16 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+_ARROW = {
+    "STRING": pa.string(),
+    "DOUBLE": pa.float64(),
+    "BIGINT": pa.int64(),
+    "INT": pa.int32(),
+    "BOOLEAN": pa.bool_(),
+    "TIMESTAMP": pa.timestamp("us", "UTC"),
+    "ARRAY<STRING>": pa.list_(pa.string()),
+}
 
 
 def changed_settings(settings: Settings, **sections: Mapping[str, object]) -> Settings:
@@ -38,21 +51,32 @@ def lake_of(settings: Settings, base: Path, root: Path, interval: str, **archive
     )
 
 
+def context_of(
+    spark: SparkSession, settings: Settings, task: str, run_id: str, now: datetime = NOW
+) -> TaskContext:
+    """The context of a task at a fixed clock."""
+    return TaskContext(
+        spark=spark,
+        settings=settings,
+        lake=Lake(spark, settings.warehouse),
+        run_id=run_id,
+        job="test",
+        task=task,
+        now=now,
+        code_version="test",
+        settings_digest=settings.digest(),
+    )
+
+
 def do(spark: SparkSession, settings: Settings, task: Task, run_id: str) -> TaskOutcome:
     """What a task's body does, at a fixed clock and without a row in ops.task_runs."""
-    return task.body(
-        TaskContext(
-            spark=spark,
-            settings=settings,
-            lake=Lake(spark, settings.warehouse),
-            run_id=run_id,
-            job="test",
-            task=task.name,
-            now=NOW,
-            code_version="test",
-            settings_digest=settings.digest(),
-        )
-    )
+    return task.body(context_of(spark, settings, task.name, run_id))
+
+
+def as_arrow(contract: TableContract, frame: pd.DataFrame) -> pa.Table:
+    """Rows of a table with the contract's columns and types."""
+    schema = pa.schema([(column.name, _ARROW[column.type]) for column in contract.columns])
+    return pa.Table.from_pandas(frame, schema, preserve_index=False)
 
 
 def run(spark: SparkSession, settings: Settings, run_id: str, *tasks: Task) -> dict[str, TaskRun]:

@@ -21,10 +21,19 @@ from bronze.tasks import ingest_archive
 from lakehouse.errors import ArchiveError
 from lakehouse.settings import Settings
 from lakehouse.tables import Lake
-from lakehouse.tasks import TaskContext, TaskOutcome
+from lakehouse.tasks import TaskOutcome
 from tests.bronze.archive_server import ServedArchive, seeded_faults, served
 from tests.conftest import ROOT
-from tests.pipelines import NOW, changed_settings, do, interpreted, lake_of, rows, versions
+from tests.pipelines import (
+    NOW,
+    changed_settings,
+    context_of,
+    do,
+    interpreted,
+    lake_of,
+    rows,
+    versions,
+)
 from tests.support import as_csv, month_of_candles, put_file, rows_of
 
 if TYPE_CHECKING:
@@ -78,23 +87,7 @@ def no_wait(seconds: float) -> None:
 
 
 def ingest(spark: "SparkSession", settings: Settings, run_id: str) -> TaskOutcome:
-    return run_ingest_archive(context_of(spark, settings, run_id), no_wait)
-
-
-def context_of(
-    spark: "SparkSession", settings: Settings, run_id: str, days: int = 0
-) -> TaskContext:
-    return TaskContext(
-        spark=spark,
-        settings=settings,
-        lake=Lake(spark, settings.warehouse),
-        run_id=run_id,
-        job="test",
-        task="ingest_archive",
-        now=NOW + timedelta(days=days),
-        code_version="test",
-        settings_digest="",
-    )
+    return run_ingest_archive(context_of(spark, settings, ingest_archive.name, run_id), no_wait)
 
 
 def test_everything_is_ingested_once_as_from_the_folder(
@@ -161,7 +154,7 @@ def test_a_universe_of_today_is_kept_for_another_day(
         today = [symbol("JUPUSDT", "JUP"), symbol("ADAEUR", "ADA", quoteAsset="EUR")]
         today += [symbol("BTCUSDT_250328", "BTC", **dated), symbol("NEWUSDT", "NEW")]
         say(archive, [*today, old])
-        first = open_source(context_of(spark, remote, "monday"), no_wait)
+        first = open_source(context_of(spark, remote, ingest_archive.name, "monday"), no_wait)
         assert first.universe.symbols == ("JUPUSDT", "OLDUSDT")
         assert first.universe.absent == ("NEWUSDT",)
         assert first.has_snapshot
@@ -170,12 +163,20 @@ def test_a_universe_of_today_is_kept_for_another_day(
         assert {file.key.symbol for file in first.files} == {"JUPUSDT", "OLDUSDT"}
         say(archive, [*today, {**old, "status": "SETTLING"}])
         for _ in range(2):  # the second attempt of a run takes the place of the first
-            second = open_source(context_of(spark, remote, "tuesday", days=1), no_wait)
+            second = open_source(
+                context_of(spark, remote, ingest_archive.name, "tuesday", NOW + timedelta(days=1)),
+                no_wait,
+            )
         assert second.universe.symbols == ("JUPUSDT",)
 
         archive.documents["/info"] = b"<html>restricted</html>"
         with pytest.raises(ArchiveError, match=r"/info does not answer .* historical-usdt"):
-            open_source(context_of(spark, remote, "wednesday", days=2), no_wait)
+            open_source(
+                context_of(
+                    spark, remote, ingest_archive.name, "wednesday", NOW + timedelta(days=2)
+                ),
+                no_wait,
+            )
 
     lake = Lake(spark, remote.warehouse)
     snapshots = rows(lake, EXCHANGE_SYMBOLS)

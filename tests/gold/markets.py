@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from gold.backtest import Levels, chain
-from gold.calendar import MICROS_PER_DAY, HoldingPeriod, holding_periods, rebalance_dates
+from gold.calendar import HoldingPeriod, holding_periods, rebalance_dates
 from gold.decisions import Determination
 from gold.eligibility import Eligibility
 from gold.holding import HeldPeriod, hold, price_panel
 from gold.lookback import Lookback, LookbackCandles, determine_in_turn, look_back
 from gold.random_portfolios import BITCOIN, portfolio_weights
 from gold.returns import BoolArray, FloatArray, IntArray
-from lakehouse.intervals import Interval, interval_micros
+from lakehouse.intervals import MICROS_PER_DAY, Interval, interval_micros
 from lakehouse.settings import IndexSettings, RuleSettings, load_settings
 
 CONF = Path(__file__).parents[2] / "conf" / "sample.yaml"

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gold.calendar import MICROS_PER_DAY, Calendar, HoldingPeriod, holding_periods, rebalance_dates
-from lakehouse.intervals import Interval, interval_micros
+from gold.calendar import Calendar, HoldingPeriod, holding_periods, rebalance_dates
+from lakehouse.intervals import MICROS_PER_DAY, Interval, interval_micros
 
 
 def micros(text: str) -> int:

@@ -7,7 +7,6 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
-from gold.calendar import MICROS_PER_DAY
 from gold.correlation import correlation_matrix
 from gold.decisions import Refusal, Rule
 from gold.eligibility import (
@@ -24,6 +23,7 @@ from gold.eligibility import (
 )
 from gold.lookback import LookbackCandles, look_back
 from gold.metrics import asset_metrics
+from lakehouse.intervals import MICROS_PER_DAY
 from tests.gold.markets import (
     MAX_FILL_BARS,
     aligned,

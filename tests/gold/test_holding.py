@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gold.backtest import Levels, chain
-from gold.calendar import MICROS_PER_DAY, HoldingPeriod, holding_periods, rebalance_dates
+from gold.calendar import HoldingPeriod, holding_periods, rebalance_dates
 from gold.holding import Execution, PricePanel, hold, one_way_turnover, price_panel
 from gold.returns import FloatArray
-from lakehouse.intervals import interval_micros
+from lakehouse.intervals import MICROS_PER_DAY, interval_micros
 from lakehouse.settings import RuleSettings
 from tests.gold.markets import (
     Candles,

@@ -12,7 +12,6 @@ import statsmodels.api as sm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gold.calendar import MICROS_PER_DAY
 from gold.performance import Performance, performance, relative_performance
 from gold.ratios import (
     Drawdown,
@@ -25,6 +24,7 @@ from gold.ratios import (
     skewness,
 )
 from gold.returns import FloatArray, IntArray
+from lakehouse.intervals import MICROS_PER_DAY
 
 SEEDS = st.integers(0, 2**32 - 1)
 BAR = 4 * 3_600_000_000

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pytest
 
 from gold.contracts import (
@@ -18,13 +17,12 @@ from gold.contracts import (
     INDEX_WEIGHTS,
 )
 from gold.tasks import smart_index
-from lakehouse.contracts import TableContract
 from lakehouse.errors import NotEnoughData
 from lakehouse.settings import Settings
 from lakehouse.tables import Lake
 from lakehouse.tasks import TaskOutcome
 from silver.contracts import CANDLES, LISTINGS
-from tests.pipelines import changed_settings, do, interpreted, rows
+from tests.pipelines import as_arrow, changed_settings, do, interpreted, rows
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -122,20 +120,6 @@ def stored(spark: SparkSession, settings: Settings, candles: pd.DataFrame) -> La
         rows_of = spark.createDataFrame(as_arrow(contract, frame))
         lake.replace(contract, rows_of, "market = 'um'")
     return lake
-
-
-def as_arrow(contract: TableContract, frame: pd.DataFrame) -> pa.Table:
-    types = {
-        "STRING": pa.string(),
-        "DOUBLE": pa.float64(),
-        "BIGINT": pa.int64(),
-        "INT": pa.int32(),
-        "BOOLEAN": pa.bool_(),
-        "TIMESTAMP": pa.timestamp("us", "UTC"),
-        "ARRAY<STRING>": pa.list_(pa.string()),
-    }
-    schema = pa.schema([(column.name, types[column.type]) for column in contract.columns])
-    return pa.Table.from_pandas(frame, schema, preserve_index=False)
 
 
 class Made:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from gold.contracts import ASSET_METRICS
 from lakehouse.contracts import TableContract
 from silver.contracts import CANDLES
+from tests.pipelines import as_arrow
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -22,16 +22,6 @@ BARS = 360
 SYMBOLS = [f"{letter}USDT" for letter in "ABCDEFGH"]
 LATE, BROKEN = "CUSDT", "EUSDT"
 AS_OF = datetime(2025, 1, 1, tzinfo=UTC)
-
-_ARROW = {
-    "STRING": pa.string(),
-    "DOUBLE": pa.float64(),
-    "BIGINT": pa.int64(),
-    "INT": pa.int32(),
-    "BOOLEAN": pa.bool_(),
-    "TIMESTAMP": pa.timestamp("us", "UTC"),
-    "ARRAY<STRING>": pa.list_(pa.string()),
-}
 
 
 def closes(seed: int = 7) -> pd.DataFrame:
@@ -141,5 +131,4 @@ def metric_rows(spark: SparkSession, measured: pd.DataFrame, as_of: datetime = A
 
 
 def _frame(spark: SparkSession, contract: TableContract, rows: pd.DataFrame) -> DataFrame:
-    schema = pa.schema([(column.name, _ARROW[column.type]) for column in contract.columns])
-    return spark.createDataFrame(pa.Table.from_pandas(rows, schema, preserve_index=False))
+    return spark.createDataFrame(as_arrow(contract, rows))
