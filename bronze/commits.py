@@ -151,6 +151,8 @@ def _replace_lines(
 
 def forget_rejected(context: TaskContext, names: Collection[str]) -> None:
     """Remove rejected lines that a killed run left of files that have none any more."""
+    if context.lake.create(REJECTED_LINES):
+        return
     table = context.lake.read_own(REJECTED_LINES).where(equals(context.settings.scope))
     left = table.select("source_file").distinct().toArrow()["source_file"].to_pylist()
     stale = set(left).intersection(names)

@@ -121,9 +121,9 @@ KLINES = TableContract(
     key=("source_file", "line"),
     partitioned_by=("market", "interval", "month"),
     checks={**_MARKET_CHECK, **_LINE_CHECK},
-    # Statistics cost as much as a column to write. Within a month only symbols are looked for;
-    # source_file would be cut to the 32 characters that all of them share.
-    skip_by=("symbol",),
+    # Statistics cost as much as a column to write, and a month, which is all that a reader looks
+    # for, is a partition: its few files hold every symbol.
+    skip_by=(),
 )
 
 REJECTED_LINES = TableContract(

@@ -65,6 +65,8 @@ class Ledger:
     @classmethod
     def read(cls, context: TaskContext) -> Ledger:
         """The newest ledger of the run's market and interval."""
+        if context.lake.create(ARCHIVE_FILES):
+            return cls(_SCHEMA.empty_table())
         frame = context.lake.read_own(ARCHIVE_FILES).where(equals(context.settings.scope))
         return cls(frame.toArrow())
 

@@ -288,4 +288,4 @@ def _with_key(lines: pa.Table, reading: FileReading) -> pa.Table:
 
 def _ddl(schema: pa.Schema) -> str:
     types = {pa.int32(): "int", pa.int64(): "bigint", pa.float64(): "double"}
-    return ", ".join(f"{field.name} {types[field.type]}" for field in schema)
+    return ", ".join(f"{field.name} {types[field.type]} NOT NULL" for field in schema)

@@ -48,11 +48,13 @@ def record_symbols(context: TaskContext, listed: Sequence[ListedFile]) -> int:
     A symbol that a listing names no more stays as it was: its candles are still there.
     """
     scope = context.settings.scope
-    table = context.lake.read_own(ARCHIVE_SYMBOLS).where(equals(scope)).toArrow()
-    known = {
-        row["symbol"]: {name: row[name] for name in row if name not in (*scope, *_RUN)}
-        for row in table.to_pylist()
-    }
+    known = {}
+    if not context.lake.create(ARCHIVE_SYMBOLS):
+        table = context.lake.read_own(ARCHIVE_SYMBOLS).where(equals(scope)).toArrow()
+        known = {
+            row["symbol"]: {name: row[name] for name in row if name not in (*scope, *_RUN)}
+            for row in table.to_pylist()
+        }
     changed = [
         {**row, **scope, "run_id": context.run_id, "listed_at": context.now}
         for symbol, row in named_symbols(listed).items()

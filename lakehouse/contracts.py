@@ -40,7 +40,7 @@ class TableContract:
         partitioned_by: Columns that name the table's folders.
         checks: Constraint name -> SQL condition that every row must meet.
         skip_by: Columns whose least and greatest value each data file tells, so that a reader
-            can skip it; all columns when empty.
+            can skip it; None for all columns.
     """
 
     layer: str
@@ -50,11 +50,11 @@ class TableContract:
     key: tuple[str, ...]
     partitioned_by: tuple[str, ...] = ()
     checks: dict[str, str] = field(default_factory=dict)
-    skip_by: tuple[str, ...] = ()
+    skip_by: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         names = self.column_names
-        unknown = {*self.key, *self.partitioned_by, *self.skip_by} - set(names)
+        unknown = {*self.key, *self.partitioned_by, *(self.skip_by or ())} - set(names)
         if self.layer not in LAYERS or unknown or len(set(names)) != len(names):
             raise ValueError(f"contract {self.full_name} is inconsistent: {sorted(unknown)}")
 

@@ -80,7 +80,7 @@ def record(spark: SparkSession, settings: Settings, run: TaskRun) -> None:
     lake = Lake(spark, settings.warehouse, settings.catalog)
     frame = lake.frame(TASK_RUNS, [asdict(run)])
     same = equals({"run_id": run.run_id, "task": run.task})
-    if lake.read_own(TASK_RUNS).where(same).isEmpty():
+    if lake.create(TASK_RUNS) or lake.read_own(TASK_RUNS).where(same).isEmpty():
         lake.append(TASK_RUNS, frame)
     else:
         lake.replace(TASK_RUNS, frame, where=same)

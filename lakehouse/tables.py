@@ -78,16 +78,16 @@ class Lake:
         """
         if version is not None:
             return self._at(contract, version)
-        self._create(contract)
+        self.create(contract)
         return self._spark.table(self.name(contract))
 
     def _at(self, contract: TableContract, version: int) -> DataFrame:
-        self._create(contract)
+        self.create(contract)
         return self._spark.read.option("versionAsOf", version).table(self.name(contract))
 
     def version(self, contract: TableContract) -> int:
         """The table's newest Delta version."""
-        self._create(contract)
+        self.create(contract)
         row = self._history(contract, 1)[0]
         return int(row["version"])
 
@@ -121,8 +121,37 @@ class Lake:
             return (Path(self._location(contract)) / "_delta_log").is_dir()
         return self._spark.catalog.tableExists(self.name(contract))
 
+    def create(self, contract: TableContract) -> bool:
+        """Make the table unless it is there; returns whether it is new, and so need not be read.
+
+        Raises:
+            TableError: It is there with other columns.
+        """
+        name = self.name(contract)
+        created = _created.setdefault(self._spark, {})
+        if created.get(name) == contract:
+            return False
+        is_new = not self.exists(contract)
+        if self._catalog:
+            self._spark.sql(f"CREATE SCHEMA IF NOT EXISTS {self._catalog}.{contract.layer}")
+        try:
+            self._spark.sql(_create_statement(contract, name))
+        except Exception as error:
+            # Of two tasks that create a table at once, one is told so, and finds it there.
+            if not _is_conflict(error):
+                raise
+        found = _column_types(self._spark.table(name).schema)
+        empty = self._spark.createDataFrame([], _schema(contract))
+        if found != _column_types(empty.schema):
+            raise TableError(
+                f"{contract.full_name} in {self._warehouse} has other columns than this version "
+                "of candlelake writes: name another warehouse, or migrate the table"
+            )
+        created[name] = contract
+        return is_new
+
     def _write(self, contract: TableContract, frame: DataFrame, where: str | None) -> int:
-        self._create(contract)
+        self.create(contract)
         started = time.monotonic()
         token = uuid.uuid4().hex
         types = _column_types(self._spark.table(self.name(contract)).schema)
@@ -154,28 +183,6 @@ class Lake:
 
     def _history(self, contract: TableContract, depth: int) -> list[Row]:
         return self._spark.sql(f"DESCRIBE HISTORY {self.name(contract)} LIMIT {depth}").collect()
-
-    def _create(self, contract: TableContract) -> None:
-        name = self.name(contract)
-        created = _created.setdefault(self._spark, {})
-        if created.get(name) == contract:
-            return
-        if self._catalog:
-            self._spark.sql(f"CREATE SCHEMA IF NOT EXISTS {self._catalog}.{contract.layer}")
-        try:
-            self._spark.sql(_create_statement(contract, name))
-        except Exception as error:
-            # Of two tasks that create a table at once, one is told so, and finds it there.
-            if not _is_conflict(error):
-                raise
-        found = _column_types(self._spark.table(name).schema)
-        empty = self._spark.createDataFrame([], _schema(contract))
-        if found != _column_types(empty.schema):
-            raise TableError(
-                f"{contract.full_name} in {self._warehouse} has other columns than this version "
-                "of candlelake writes: name another warehouse, or migrate the table"
-            )
-        created[name] = contract
 
     def _location(self, contract: TableContract) -> str:
         return f"{self._warehouse}/{contract.layer}/{contract.name}"
@@ -261,6 +268,8 @@ def _create_statement(contract: TableContract, name: str) -> str:
     }
     if contract.skip_by:
         given["delta.dataSkippingStatsColumns"] = ",".join(contract.skip_by)
+    elif contract.skip_by is not None:
+        given["delta.dataSkippingNumIndexedCols"] = "0"
     properties = ", ".join(f"{literal(key)} = {literal(value)}" for key, value in given.items())
     partitions = ", ".join(contract.partitioned_by)
     return (
