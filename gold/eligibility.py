@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from gold.decisions import Refusal, minute, told_apart
-from gold.metrics import TOO_FEW_RETURNS
 from gold.returns import FloatArray, IntArray
 from lakehouse.intervals import MICROS_PER_DAY, Interval, interval_micros
-from lakehouse.settings import ExclusionSettings, RuleSettings
+from lakehouse.settings import TOO_FEW_RETURNS, ExclusionSettings, RuleSettings
 
 _QUOTE_ASSET: Final = "USDT"
 
@@ -68,7 +67,7 @@ def refusals(
     Args:
         candidates: All symbols listed before the date.
         date: The date and its rules.
-        members: Symbols held until now, which need less volume to stay.
+        members: Symbols selected at the determination before, which need less volume to stay.
     """
     rows = zip(
         candidates.symbols,
@@ -143,7 +142,8 @@ def too_young(first_open: int, date: Eligibility) -> Refusal | None:
 def too_few_bars(real_bars: int, date: Eligibility) -> Refusal | None:
     """Refuse a symbol of whose lookback too many bars were not published."""
     bars = date.rules.lookback_days * MICROS_PER_DAY // interval_micros(date.interval)
-    if real_bars >= date.rules.min_real_share * bars:
+    # A quotient, for a product of the same numbers can lie above the whole number that it means.
+    if real_bars / bars >= date.rules.min_real_share:
         return None
     needed = f"a share of {date.rules.min_real_share:g} needed"
     return Refusal("history", f"{real_bars} of {bars} bars are real, {needed}")

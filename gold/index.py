@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 
     from gold.decisions import Determination
 
+_DETERMINED = (INDEX_WEIGHTS, INDEX_DECISIONS)
+_LEVELS = (INDEX_LEVELS, INDEX_STATISTICS, INDEX_RANDOM_LEVELS)
+
 _VERSIONS = "map<string,bigint>"
 
 # What an index is made from.
@@ -72,11 +75,25 @@ def run_smart_index(context: TaskContext) -> TaskOutcome:
 def _make_walk_forward(
     context: TaskContext, rulebook: Rulebook, market: Listings
 ) -> tuple[str, dict[str, str]]:
-    """Message and figures; no message where the candles are too few for it."""
+    """Message and figures; no message where the candles are too few for it.
+
+    What an earlier run made of it then goes: it would be taken for what the candles say now.
+    """
     dates = determination_dates(context.settings, rulebook, market)
     if not dates.size:
+        _remove(context, rulebook)
         return "", {rulebook.name: _too_short(rulebook)}
     return _write_walk_forward(context, rulebook, walk_forward(context, rulebook, market, dates))
+
+
+def _remove(context: TaskContext, rulebook: Rulebook) -> None:
+    """Leave no row of a walk-forward index."""
+    scope = context.settings.scope
+    for contract in (*_DETERMINED, *_LEVELS):
+        if context.lake.exists(contract):
+            name = "rulebook" if contract in _LEVELS else "index_name"
+            where = equals({name: rulebook.name, **scope})
+            context.lake.replace(contract, context.lake.frame(contract, []), where)
 
 
 def _too_short(rulebook: Rulebook) -> str:
@@ -92,7 +109,7 @@ def _make_static(context: TaskContext, rulebook: Rulebook) -> tuple[str, dict[st
     found = static_determination(context, rulebook.rules, as_of)
     dated = f" AND as_of = {timestamp_sql(as_of)}"
     _write_determinations(context, rulebook, {as_of: found}, dated)
-    members = ", ".join(f"{row.symbol} {row.weight:.1%}" for row in found.holdings)
+    members = ", ".join(f"{row.symbol} {row.weight:.1%}" for row in found.holdings) or "cash"
     dropped = sum(row.decision == "dropped" for row in found.decisions)
     return (
         f"{len(found.holdings)} members of {len(found.decisions):,} symbols, {dropped:,} dropped "
@@ -123,7 +140,7 @@ def _write_walk_forward(
     below = values.get((name, "random_share_below"))
     if below is not None:
         drawn = context.settings.index.random_portfolios
-        figures[f"{name}, luck"] = f"ends above {below:.0%} of {drawn} random portfolios"
+        figures[f"{name}, luck"] = f"ends above {round(below * drawn)} of {drawn} random portfolios"
     gone = sorted({symbol for symbols in made.stopped.values() for symbol in symbols})
     if gone:
         figures[f"{name}, sold as they stopped trading"] = ", ".join(gone)
@@ -153,7 +170,7 @@ def _write_levels(
             tables[INDEX_RANDOM_LEVELS.name] = random_rows(made.levels, len(names))
     of_rulebook = {"rulebook": rulebook.name, **context.settings.scope}
     where = equals(of_rulebook)
-    for contract in (INDEX_LEVELS, INDEX_STATISTICS, INDEX_RANDOM_LEVELS):
+    for contract in _LEVELS:
         if contract.name in tables:
             rows = context.spark.createDataFrame(tables[contract.name])
             _replace(context, contract, rows, of_rulebook, _WALKED, where)

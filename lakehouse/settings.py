@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import yaml
 from pydantic import (
@@ -19,13 +19,18 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationError,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
 
 from lakehouse.errors import SettingsError
-from lakehouse.intervals import Interval
+from lakehouse.intervals import MICROS_PER_DAY, Interval, interval_micros
 
 BASE_FILE = "base.yaml"
+
+TOO_FEW_RETURNS: Final = 50
+"""An annual figure from this many returns (eight days of 4h bars) or fewer says nothing."""
 
 _SPARK_CONF = ["spark", "conf"]
 
@@ -376,6 +381,28 @@ class Settings(_Section):
     mlflow: MlflowSettings
     report: ReportSettings
     spark: SparkSettings
+
+    @field_validator("index")
+    @classmethod
+    def _lookbacks_hold_enough_returns(
+        cls, index: IndexSettings, info: ValidationInfo
+    ) -> IndexSettings:
+        archive = info.data.get("archive")
+        if not isinstance(archive, ArchiveSettings):  # refused itself
+            return index
+        bars_per_day = MICROS_PER_DAY // interval_micros(archive.interval)
+        walked = {f"rulebooks.{name}.": rules for name, rules in index.rulebooks.items()}
+        if index.mode != "static":
+            walked[""] = index
+        for where, rules in walked.items():
+            returns = rules.lookback_days * bars_per_day - 1
+            if returns <= TOO_FEW_RETURNS:
+                raise ValueError(
+                    f"{where}lookback_days {rules.lookback_days} gives {returns} returns of "
+                    f"{archive.interval} bars, and nothing is eligible with {TOO_FEW_RETURNS} or "
+                    f"fewer: make it {(TOO_FEW_RETURNS + 1) // bars_per_day + 1} or more"
+                )
+        return index
 
     @property
     def scope(self) -> dict[str, str]:

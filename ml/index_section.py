@@ -46,7 +46,7 @@ _STATISTICS: Final[tuple[tuple[str, str, Callable[..., str]], ...]] = (
     ("win_rate_day", "Days that gained", percent),
     ("win_rate_month", "Months that gained", percent),
     ("annual_turnover", "One-way turnover, per year", percent),
-    ("total_cost", "Costs, of the final level", percent),
+    ("total_cost", "Costs, of the level without them", percent),
     ("cost_drag", "Costs, of the annual growth rate", percent),
     ("probabilistic_sharpe", "Probability of a Sharpe above 0", percent),
     ("deflated_sharpe", "The same, after the settings tried", percent),
