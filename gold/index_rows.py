@@ -140,8 +140,8 @@ def held_of(
     """What `held_rows` made of one period, its rows in any order.
 
     Returns:
-        The period (without `priced` and `stopped`), and by the open of a bar the members of the first
-        portfolio that had stopped trading at it.
+        The period (without `priced` and `stopped`), and by the open of a bar what the first
+        portfolio sold at it as it had stopped trading.
     """
     rows = rows.sort_by("portfolio").combine_chunks()
     open_time = np.arange(period.start, period.end, interval_micros(interval), dtype=np.int64)

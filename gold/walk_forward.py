@@ -16,6 +16,7 @@ from pyspark.sql import functions as F
 
 from gold.backtest import Levels, chain
 from gold.calendar import holding_periods, rebalance_dates
+from gold.decisions import Determination, with_sales
 from gold.eligibility import Eligibility
 from gold.held_periods import BASIS_POINT, held_periods
 from gold.index_rows import (
@@ -30,12 +31,11 @@ from gold.lookback import Lookback, determine_in_turn, look_back
 from gold.random_portfolios import BITCOIN
 from gold.statistics import no_candles
 from gold.windows import by_date, candles_in_windows
-from lakehouse.intervals import MICROS_PER_DAY
+from lakehouse.intervals import MICROS_PER_DAY, interval_micros
 from lakehouse.sql import equals
 from silver.contracts import LISTINGS
 
 if TYPE_CHECKING:
-    from gold.decisions import Determination
     from gold.returns import IntArray
     from gold.rulebook import Rulebook
     from lakehouse.settings import Settings
@@ -160,6 +160,8 @@ def walk_forward(
             stopped |= gone
         rate = rulebook.rules.cost_bps * BASIS_POINT
         levels = chain(held, settings.archive.interval, rate)
+    bar = interval_micros(settings.archive.interval)
+    determinations = with_sales(determinations, dates.tolist(), stopped, bar)
     return WalkForward(dates, determinations, levels, has_bitcoin, stopped)
 
 

@@ -312,9 +312,9 @@ def test_a_member_within_the_buffer_keeps_its_place_and_its_rank() -> None:
     assert [(row.symbol, row.rank) for row in outcome.holdings] == [("A", 1), ("C", 3)]
     assert [row.detail for row in outcome.decisions] == [
         "rank 1 of 4, Sharpe 4.00; weight 0.5000",
-        "rank 2 of 4, Sharpe 3.00; 2 are held, members first",
+        "rank 2 of 4, Sharpe 3.00; 2 are held, members down to rank 3 first",
         "rank 3 of 4, Sharpe 2.00; weight 0.5000",
-        "rank 4 of 4, Sharpe 1.00; the first 2 are held",
+        "rank 4 of 4, Sharpe 1.00; 2 are held, members down to rank 3 first",
     ]
 
 

@@ -31,12 +31,16 @@ TRADES = {
     STOPPED_AT: (0.2, 0.0002, ["GONEUSDT"]),
     DATES[1]: (0.4, 0.0004, None),
 }
-RULES = {
+RULES: dict[str, Any] = {
     "calendar": "monthly",
     "lookback_days": 90,
     "exclusions": {"stable": ["USDC"]},
     "correlation_threshold": 0.85,
     "top_n": 20,
+    "rank_buffer": 0,
+    "cap": 1.0,
+    "floor": 0.0,
+    "delay_bars": 0,
     "weighting": "inverse_volatility",
     "execution": "next_open",
     "cost_bps": 10,

@@ -114,6 +114,7 @@ def report_data() -> ReportData:
             }
         ),
         indices=(),
+        torn=(),
         pca_components=pd.DataFrame(
             {
                 "component": [1, 2],
