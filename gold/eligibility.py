@@ -7,14 +7,16 @@ refused by the first: exclusion, trading, history, liquidity.
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Final
 
 from gold.decisions import Refusal, minute, told_apart
 from gold.returns import FloatArray, IntArray
 from lakehouse.intervals import MICROS_PER_DAY, Interval, interval_micros
-from lakehouse.settings import TOO_FEW_RETURNS, ExclusionSettings, RuleSettings
-
-_QUOTE_ASSET: Final = "USDT"
+from lakehouse.settings import (
+    QUOTE_ASSET,
+    TOO_FEW_RETURNS,
+    ExclusionSettings,
+    RuleSettings,
+)
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def refusals(
 
 def excluded(symbol: str, lists: ExclusionSettings) -> Refusal | None:
     """Refuse a symbol whose base asset, what stands before USDT, is on an exclusion list."""
-    base = symbol.removesuffix(_QUOTE_ASSET)
+    base = symbol.removesuffix(QUOTE_ASSET)
     kinds = {
         "stable": lists.stable,
         "pegged": lists.pegged,

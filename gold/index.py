@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -33,7 +34,7 @@ from gold.walk_forward import (
 from lakehouse.contracts import TableContract
 from lakehouse.errors import NotEnoughData
 from lakehouse.intervals import instant
-from lakehouse.sql import equals
+from lakehouse.sql import equals, is_in
 from lakehouse.tasks import TaskContext, TaskOutcome
 from silver.contracts import CANDLES, LISTINGS
 
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from gold.decisions import Determination
+
+log = logging.getLogger(__name__)
 
 _DETERMINED = (INDEX_WEIGHTS, INDEX_DECISIONS)
 _LEVELS = (INDEX_LEVELS, INDEX_STATISTICS, INDEX_RANDOM_LEVELS)
@@ -53,20 +56,27 @@ _WALKED = (LISTINGS, CANDLES)
 
 
 def run_smart_index(context: TaskContext) -> TaskOutcome:
-    """Make every index that the settings ask for.
+    """Make every index that the settings ask for, and remove those that they name no more.
 
     Raises:
         NotEnoughData: There are no metrics or correlations for the static index, no symbol is
             eligible for it, or the candles are too few for every index.
     """
     books = rulebooks(context.settings.index)
-    made = [_make_static(context, each) for each in books if each.in_sample]
-    walked = [each for each in books if not each.in_sample]
-    if walked:
-        market = listings(context)
-        made += [_make_walk_forward(context, each, market) for each in walked]
-    figures = {name: value for _, found in made for name, value in found.items()}
-    messages = [message for message, _ in made if message]
+    _remove_all_but(context, [each.name for each in books])
+    market = None if all(each.in_sample for each in books) else listings(context)
+    figures: dict[str, str] = {}
+    messages = []
+    for place, rulebook in enumerate(books, start=1):
+        if market is None or rulebook.in_sample:
+            message, found = _make_static(context, rulebook)
+        else:
+            message, found = _make_walk_forward(context, rulebook, market)
+        figures |= found
+        messages += [message] if message else []
+        if len(books) > 1:
+            said = message or f"{rulebook.name} was not made"
+            log.info("smart_index: %d of %d: %s", place, len(books), said)
     if not messages:
         raise NotEnoughData("; ".join(figures.values()))
     return TaskOutcome("; ".join(messages), figures)
@@ -81,18 +91,31 @@ def _make_walk_forward(
     """
     dates = determination_dates(context.settings, rulebook, market)
     if not dates.size:
-        _remove(context, rulebook)
+        _remove(context, [rulebook.name])
         return "", {rulebook.name: _too_short(rulebook)}
     return _write_walk_forward(context, rulebook, walk_forward(context, rulebook, market, dates))
 
 
-def _remove(context: TaskContext, rulebook: Rulebook) -> None:
-    """Leave no row of a walk-forward index."""
-    scope = context.settings.scope
-    for contract in (*_DETERMINED, *_LEVELS):
+def _remove_all_but(context: TaskContext, names: Sequence[str]) -> None:
+    """Remove the indices that the settings do not name any more: none may seem to be current."""
+    if not context.lake.exists(INDEX_DECISIONS):
+        return
+    decided = context.lake.read_own(INDEX_DECISIONS).where(equals(context.settings.scope))
+    found = decided.select("index_name").distinct().toArrow()["index_name"].to_pylist()
+    others = sorted(set(found) - set(names))
+    if others:
+        _remove(context, others)
+        log.info("smart_index: removed %s, which the settings do not name", ", ".join(others))
+
+
+def _remove(context: TaskContext, names: Sequence[str]) -> None:
+    """Leave no row of these indices."""
+    scope = equals(context.settings.scope)
+    # Decisions last: they tell a later run, if this one is stopped here, what is left to do.
+    for contract in (*_LEVELS, *_DETERMINED):
         if context.lake.exists(contract):
-            name = "rulebook" if contract in _LEVELS else "index_name"
-            where = equals({name: rulebook.name, **scope})
+            column = "rulebook" if contract in _LEVELS else "index_name"
+            where = f"{scope} AND {is_in(column, names)}"
             context.lake.replace(contract, context.lake.frame(contract, []), where)
 
 

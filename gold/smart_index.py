@@ -206,10 +206,18 @@ def _ranked(
         place = f"rank {rank} of {ranked.size}, Sharpe {sharpe[i]:.2f}"
         weight = weights.get(symbols[i])
         if weight is not None:
-            yield Decision(symbols[i], "selected", "rank", f"{place}; weight {weight:.4f}")
+            held = f"weight {weight:.4f}{_above_cap(weight, len(holdings), rules.cap)}"
+            yield Decision(symbols[i], "selected", "rank", f"{place}; {held}")
         else:
             reason = _passed_over(float(sharpe[i]), len(holdings), rules)
             yield Decision(symbols[i], "not_ranked", "rank", f"{place}; {reason}")
+
+
+def _above_cap(weight: float, held: int, cap: float) -> str:
+    """That so few members must weigh more than the cap; empty where they need not."""
+    if weight <= cap:
+        return ""
+    return f", above the cap of {cap:g} that {held} member{'s' if held > 1 else ''} cannot keep"
 
 
 def _passed_over(sharpe: float, held: int, rules: RuleSettings) -> str:

@@ -29,6 +29,9 @@ from lakehouse.intervals import MICROS_PER_DAY, Interval, interval_micros
 
 BASE_FILE = "base.yaml"
 
+QUOTE_ASSET: Final = "USDT"
+"""What every symbol is quoted in: its name is that of its base asset and this one's."""
+
 TOO_FEW_RETURNS: Final = 50
 """An annual figure from this many returns (eight days of 4h bars) or fewer says nothing."""
 
@@ -60,7 +63,16 @@ Share = Annotated[float, Field(ge=0, le=1)]
 _FromList = Field(strict=False)
 
 Day = Annotated[str, _like(rf"{_MONTH}-(0[1-9]|[12]\d|3[01])", "2024-10-31")]
-Assets = Annotated[tuple[str, ...], _FromList]
+
+
+def _base_asset(name: str) -> str:
+    if name.endswith(QUOTE_ASSET) and name != QUOTE_ASSET:
+        base = name.removesuffix(QUOTE_ASSET)
+        raise ValueError(f"{name} is a symbol: name its base asset, {base}")
+    return name
+
+
+Assets = Annotated[tuple[Annotated[str, AfterValidator(_base_asset)], ...], _FromList]
 
 
 def _not_taken(name: str) -> str:
@@ -290,7 +302,7 @@ class IndexSettings(RuleSettings):
             return given
         rules = {name: given[name] for name in RuleSettings.model_fields if name in given}
         named = {
-            name: {**rules, **changes} if isinstance(changes, Mapping) else changes
+            name: _merge(rules, changes) if isinstance(changes, Mapping) else changes
             for name, changes in given["rulebooks"].items()
         }
         return {**given, "rulebooks": named}

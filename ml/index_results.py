@@ -62,8 +62,9 @@ class IndexResult:
         run_id: Run that made it.
         interval: Length of a bar.
         rules: Settings that it was made with: the rules, random_portfolios, seed and trials.
-        levels: index_name, open_time, level and drawdown: the start, then the last bar of each
-            day with the day's deepest drawdown; the index first, then its benchmarks.
+        levels: index_name, open_time, level, drawdown and deepest_drawdown: the start, then the
+            last bar of each day, with the deepest of the day's drawdowns; the index first, then
+            its benchmarks.
         random: open_time and p05 … p95 at the same bars; empty without random portfolios.
         trades: open_time, turnover, cost and sold of each bar at which the index traded.
         statistics: index_name, statistic, value and at.
@@ -191,7 +192,8 @@ def _by_day(lake: Lake, scope: str) -> DataFrame:
         .groupBy("rulebook", "index_name", "run_id", *day)
         .agg(
             F.max_by("level", "open_time").alias("level"),
-            F.min("drawdown").alias("drawdown"),
+            F.max_by("drawdown", "open_time").alias("drawdown"),
+            F.min("drawdown").alias("deepest_drawdown"),
             F.max("open_time").alias("open_time"),
         )
     )

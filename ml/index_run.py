@@ -50,7 +50,7 @@ def metrics(result: IndexResult) -> dict[str, float]:
 
 def _log(context: TaskContext, result: IndexResult) -> str:
     """Log one index; returns MLflow's id of the run."""
-    with tracked_run(context, "index", EVALUATION, result.name) as run:
+    with tracked_run(context, "index", EVALUATION, result.name, without="index") as run:
         run.log_inputs(*read_tables(context.lake))
         run.log_params(
             {

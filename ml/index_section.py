@@ -50,7 +50,11 @@ _STATISTICS: Final[tuple[tuple[str, str, Callable[..., str]], ...]] = (
     ("total_cost", "Costs, of the level without them", percent),
     ("cost_drag", "Costs, of the annual growth rate", percent),
     ("probabilistic_sharpe", "Probability of a Sharpe above 0", percent),
-    ("deflated_sharpe", "The same, after the settings tried", percent),
+    (
+        "deflated_sharpe",
+        "Probability of one above the best by luck of {trials} tried",
+        percent,
+    ),
 )
 _AGAINST: Final[tuple[tuple[str, str, Callable[..., str]], ...]] = (
     ("beta", "Beta", ratio),
@@ -204,7 +208,7 @@ def _statistics(result: IndexResult) -> Table:
         column = "at" if show is minute else "value"
         if (result.name, statistic) in found.index:
             cells = [show(found[column].get((name, statistic))) for name in names]
-            rows.append((title, *cells))
+            rows.append((title.format(trials=result.rules["trials"]), *cells))
     columns = (
         Column("After costs", numeric=False),
         *(Column(name, numeric=True) for name in names),

@@ -336,6 +336,17 @@ def test_the_rules_cap_the_weights() -> None:
     assert [row.weight for row in outcome.holdings] == pytest.approx([0.5, 0.3, 0.2], abs=1e-15)
 
 
+def test_a_cap_that_too_few_members_can_keep_is_named_where_it_is_broken() -> None:
+    few = [
+        determination(["A", "B", "C"][:n], [3, 2, 1][:n], [1, 2, 3][:n], np.eye(n), cap=0.4)
+        for n in (1, 2, 3)
+    ]
+    told = "weight {}, above the cap of 0.4 that {} cannot keep"
+    assert [each.decisions[0].detail.partition("; ")[2] for each in few] == [
+        *(told.format("1.0000", "1 member"), told.format("0.5000", "2 members"), "weight 0.4000"),
+    ]
+
+
 def test_results_are_frozen() -> None:
     outcome = determination(["A"], [1.0], [1.0], np.ones((1, 1)))
     with pytest.raises(FrozenInstanceError):

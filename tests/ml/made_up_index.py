@@ -45,6 +45,7 @@ RULES: dict[str, Any] = {
     "execution": "next_open",
     "cost_bps": 10,
     "random_portfolios": 500,
+    "trials": 3,
 }
 CHANGES = [
     (DATES[0], "in", "AUSDT", 0.5, "rank", "rank 1"),
@@ -149,7 +150,7 @@ def index_result() -> IndexResult:
     levels = pd.DataFrame(level_rows())
     day = levels["open_time"].dt.floor("D")
     by_day = levels.groupby(["index_name", day, levels["period_return"].isna()], sort=False)
-    last = by_day[["index_name", "open_time", "level"]].tail(1).reset_index(drop=True)
+    last = by_day[["index_name", "open_time", "level", "drawdown"]].tail(1).reset_index(drop=True)
     random = pd.DataFrame(random_rows())
     own = levels[levels["index_name"] == NAME]
     trades = own[own["turnover"] > 0][["open_time", "turnover", "cost", "sold"]]
@@ -159,7 +160,7 @@ def index_result() -> IndexResult:
         run_id=RUN_ID,
         interval="4h",
         rules=RULES,
-        levels=last.assign(drawdown=by_day["drawdown"].min().to_numpy()),
+        levels=last.assign(deepest_drawdown=by_day["drawdown"].min().to_numpy()),
         random=random[random["open_time"].isin(last["open_time"])].reset_index(drop=True),
         trades=trades.reset_index(drop=True),
         statistics=statistics.assign(at=pd.to_datetime(statistics["at"], utc=True)),
