@@ -228,17 +228,19 @@ class RuleSettings(_Section):
         calendar: How often it is determined: at the close of a month, of a week (Sunday) or of a
             quarter, UTC.
         lookback_days: Days of candles before a determination that decide it.
-        exclusions: Base assets that it never holds.
+        exclusions: Base assets that it never holds; a named index changes kind by kind.
         min_real_share: Least share of the lookback's bars that were published, not filled.
         min_age_days: Least days since a symbol's first bar. One listed after the lookback began
             is not eligible, whatever this says.
         enter_volume: Least median daily quote volume to come in.
-        stay_volume: Least median daily quote volume of a member, at most `enter_volume`.
+        stay_volume: Least median daily quote volume of a member, which is what the determination
+            before selected; at most `enter_volume`.
         correlation_threshold: Of two symbols with a higher |correlation| one is dropped.
         top_n: Most members.
         rank_buffer: Ranks below `top_n` down to which a member is kept.
         weighting: Weights by 1 / volatility, all equal, or by Sharpe ratio.
-        cap: Highest weight; one that `top_n` members could not fill is refused.
+        cap: Highest weight; one that `top_n` members could not fill is refused. Fewer members than
+            can fill it weigh the same, and more.
         floor: Lowest weight.
         delay_bars: Bars between a determination and its effect.
         execution: Trades at the `next_open` after the determination and its delay, or at the
