@@ -98,11 +98,13 @@ def _make_walk_forward(
 
 def _remove_all_but(context: TaskContext, names: Sequence[str]) -> None:
     """Remove the indices that the settings do not name any more: none may seem to be current."""
-    if not context.lake.exists(INDEX_DECISIONS):
-        return
-    decided = context.lake.read_own(INDEX_DECISIONS).where(equals(context.settings.scope))
-    found = decided.select("index_name").distinct().toArrow()["index_name"].to_pylist()
-    others = sorted(set(found) - set(names))
+    scope = equals(context.settings.scope)
+    found: set[str] = set()
+    for contract in _DETERMINED:
+        if context.lake.exists(contract):
+            named = context.lake.read_own(contract).where(scope).select("index_name").distinct()
+            found |= set(named.toArrow()["index_name"].to_pylist())
+    others = sorted(found - set(names))
     if others:
         _remove(context, others)
         log.info("smart_index: removed %s, which the settings do not name", ", ".join(others))
@@ -111,7 +113,7 @@ def _remove_all_but(context: TaskContext, names: Sequence[str]) -> None:
 def _remove(context: TaskContext, names: Sequence[str]) -> None:
     """Leave no row of these indices."""
     scope = equals(context.settings.scope)
-    # Decisions last: they tell a later run, if this one is stopped here, what is left to do.
+    # Weights and decisions last: they tell a later run, if this one is stopped, what is left.
     for contract in (*_LEVELS, *_DETERMINED):
         if context.lake.exists(contract):
             column = "rulebook" if contract in _LEVELS else "index_name"
