@@ -16,13 +16,12 @@ from pathlib import Path
 import click
 import numpy as np
 import pyarrow as pa
-from pyspark.sql import functions as F
+from synthetic import store
 
 from gold.tasks import smart_index
 from lakehouse.session import spark_session
 from lakehouse.settings import load_settings
 from lakehouse.tables import Lake
-from silver.contracts import CANDLES, LISTINGS
 
 ROOT = Path(__file__).parent.parent
 START = 1_577_836_800_000_000  # 2020-01-01 UTC, microseconds
@@ -101,22 +100,6 @@ def write_market(spark, lake: Lake, symbols: int, bars: int) -> int:  # noqa: AN
         "quote_volume double"
     )
     made = spark.range(0, symbols, 1, 8).mapInArrow(make, ddl)
-    constants = {
-        "market": F.lit("um"),
-        "interval": F.lit("4h"),
-        "open_time": F.timestamp_micros("open_us"),
-        "volume": F.lit(1.0),
-        "trades": F.lit(1).cast("bigint"),
-        "taker_buy_base": F.lit(0.0),
-        "taker_buy_quote": F.lit(0.0),
-        "is_filled": F.lit(False),
-        "segment": F.lit(1),
-        "warnings": F.lit(None).cast("array<string>"),
-        "source_file": F.lit("synthetic"),
-        "line": F.lit(1).cast("bigint"),
-        "month": F.date_format(F.timestamp_micros("open_us"), "yyyy-MM"),
-    }
-    lake.append(CANDLES, made.withColumns(constants).drop("open_us"))
     lives = [life(number, bars) for number in range(symbols)]
     table = pa.table(
         {
@@ -126,17 +109,7 @@ def write_market(spark, lake: Lake, symbols: int, bars: int) -> int:  # noqa: AN
             "bars": [last - first + 1 for first, last in lives],
         }
     )
-    listed = spark.createDataFrame(table).select(
-        F.lit("um").alias("market"),
-        F.lit("4h").alias("interval"),
-        "symbol",
-        F.timestamp_micros("first").alias("first_open_time"),
-        F.timestamp_micros("last").alias("last_open_time"),
-        "bars",
-        F.lit(0).cast("bigint").alias("filled_bars"),
-        F.lit("trading").alias("status"),
-    )
-    lake.append(LISTINGS, listed)
+    store(lake, made, spark.createDataFrame(table), "4h")
     return sum(last - first + 1 for first, last in lives)
 
 

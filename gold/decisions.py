@@ -1,6 +1,8 @@
 """What an index decided on each symbol, in the words and numbers of `gold.index_decisions`."""
 
-from dataclasses import dataclass
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from lakehouse.intervals import instant
@@ -54,6 +56,40 @@ class Determination:
     def members(self) -> frozenset[str]:
         """Symbols that are held."""
         return frozenset(row.symbol for row in self.holdings)
+
+
+def with_sales(
+    determinations: Sequence[Determination],
+    dates: Sequence[int],
+    sold: Mapping[int, Sequence[str]],
+    bar: int,
+) -> tuple[Determination, ...]:
+    """Say of each member that was sold as it had stopped trading that it was, and when.
+
+    It is said at the next determination, the first one that can know of the sale.
+
+    Args:
+        determinations: D determinations.
+        dates: Their D dates, ascending, UTC microseconds.
+        sold: By the open of a bar, the members sold at it; known at the bar's close.
+        bar: Length of a bar, microseconds.
+    """
+    details: dict[tuple[int, str], str] = {}
+    for opened, symbols in sorted(sold.items()):
+        place = bisect_left(dates, opened + bar)
+        for symbol in symbols:
+            said = details.get((place, symbol), "")
+            details[place, symbol] = f"{said}; a member until sold at the bar of {minute(opened)}"
+    return tuple(
+        replace(
+            made,
+            decisions=tuple(
+                replace(row, detail=row.detail + details.get((place, row.symbol), ""))
+                for row in made.decisions
+            ),
+        )
+        for place, made in enumerate(determinations)
+    )
 
 
 def told_apart(value: float, other: float, decimals: int) -> tuple[str, str]:

@@ -7,15 +7,16 @@ refused by the first: exclusion, trading, history, liquidity.
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Final
 
 from gold.decisions import Refusal, minute, told_apart
-from gold.metrics import TOO_FEW_RETURNS
 from gold.returns import FloatArray, IntArray
 from lakehouse.intervals import MICROS_PER_DAY, Interval, interval_micros
-from lakehouse.settings import ExclusionSettings, RuleSettings
-
-_QUOTE_ASSET: Final = "USDT"
+from lakehouse.settings import (
+    QUOTE_ASSET,
+    TOO_FEW_RETURNS,
+    ExclusionSettings,
+    RuleSettings,
+)
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def refusals(
     Args:
         candidates: All symbols listed before the date.
         date: The date and its rules.
-        members: Symbols held until now, which need less volume to stay.
+        members: Symbols selected at the determination before, which need less volume to stay.
     """
     rows = zip(
         candidates.symbols,
@@ -98,7 +99,7 @@ def refusals(
 
 def excluded(symbol: str, lists: ExclusionSettings) -> Refusal | None:
     """Refuse a symbol whose base asset, what stands before USDT, is on an exclusion list."""
-    base = symbol.removesuffix(_QUOTE_ASSET)
+    base = symbol.removesuffix(QUOTE_ASSET)
     kinds = {
         "stable": lists.stable,
         "pegged": lists.pegged,
@@ -143,7 +144,8 @@ def too_young(first_open: int, date: Eligibility) -> Refusal | None:
 def too_few_bars(real_bars: int, date: Eligibility) -> Refusal | None:
     """Refuse a symbol of whose lookback too many bars were not published."""
     bars = date.rules.lookback_days * MICROS_PER_DAY // interval_micros(date.interval)
-    if real_bars >= date.rules.min_real_share * bars:
+    # A quotient, for a product of the same numbers can lie above the whole number that it means.
+    if real_bars / bars >= date.rules.min_real_share:
         return None
     needed = f"a share of {date.rules.min_real_share:g} needed"
     return Refusal("history", f"{real_bars} of {bars} bars are real, {needed}")

@@ -50,8 +50,9 @@ class HeldPeriod:
             trading; their costs are taken from `growth`.
         exit_growth: P values at the exit, before its costs.
         exit_turnover: P one-way turnovers into the next weights; NaN without next weights.
-        stopped: S numbers of the bar at which a symbol had stopped trading, 0 also where there
-            was no price to buy it at, B where it traded to the end.
+        priced: S flags, whether there was a price to buy a symbol at.
+        stopped: S numbers of the bar at which a symbol had stopped trading, 0 also where it had
+            no price at the entry, B where it traded to the end.
     """
 
     open_time: IntArray
@@ -60,6 +61,7 @@ class HeldPeriod:
     sold: FloatArray
     exit_growth: FloatArray
     exit_turnover: FloatArray
+    priced: BoolArray
     stopped: IntArray
 
 
@@ -146,6 +148,7 @@ def hold(
         sold=sold.T,
         exit_growth=exit_growth,
         exit_turnover=exit_turnover,
+        priced=priced,
         stopped=stopped,
     )
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -33,7 +34,7 @@ from gold.walk_forward import (
 from lakehouse.contracts import TableContract
 from lakehouse.errors import NotEnoughData
 from lakehouse.intervals import instant
-from lakehouse.sql import equals
+from lakehouse.sql import equals, is_in
 from lakehouse.tasks import TaskContext, TaskOutcome
 from silver.contracts import CANDLES, LISTINGS
 
@@ -41,6 +42,11 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from gold.decisions import Determination
+
+log = logging.getLogger(__name__)
+
+_DETERMINED = (INDEX_WEIGHTS, INDEX_DECISIONS)
+_LEVELS = (INDEX_LEVELS, INDEX_STATISTICS, INDEX_RANDOM_LEVELS)
 
 _VERSIONS = "map<string,bigint>"
 
@@ -50,20 +56,27 @@ _WALKED = (LISTINGS, CANDLES)
 
 
 def run_smart_index(context: TaskContext) -> TaskOutcome:
-    """Make every index that the settings ask for.
+    """Make every index that the settings ask for, and remove those that they name no more.
 
     Raises:
         NotEnoughData: There are no metrics or correlations for the static index, no symbol is
             eligible for it, or the candles are too few for every index.
     """
     books = rulebooks(context.settings.index)
-    made = [_make_static(context, each) for each in books if each.in_sample]
-    walked = [each for each in books if not each.in_sample]
-    if walked:
-        market = listings(context)
-        made += [_make_walk_forward(context, each, market) for each in walked]
-    figures = {name: value for _, found in made for name, value in found.items()}
-    messages = [message for message, _ in made if message]
+    _remove_all_but(context, [each.name for each in books])
+    market = None if all(each.in_sample for each in books) else listings(context)
+    figures: dict[str, str] = {}
+    messages = []
+    for place, rulebook in enumerate(books, start=1):
+        if market is None or rulebook.in_sample:
+            message, found = _make_static(context, rulebook)
+        else:
+            message, found = _make_walk_forward(context, rulebook, market)
+        figures |= found
+        messages += [message] if message else []
+        if len(books) > 1:
+            said = message or f"{rulebook.name} was not made"
+            log.info("smart_index: %d of %d: %s", place, len(books), said)
     if not messages:
         raise NotEnoughData("; ".join(figures.values()))
     return TaskOutcome("; ".join(messages), figures)
@@ -72,11 +85,40 @@ def run_smart_index(context: TaskContext) -> TaskOutcome:
 def _make_walk_forward(
     context: TaskContext, rulebook: Rulebook, market: Listings
 ) -> tuple[str, dict[str, str]]:
-    """Message and figures; no message where the candles are too few for it."""
+    """Message and figures; no message where the candles are too few for it.
+
+    What an earlier run made of it then goes: it would be taken for what the candles say now.
+    """
     dates = determination_dates(context.settings, rulebook, market)
     if not dates.size:
+        _remove(context, [rulebook.name])
         return "", {rulebook.name: _too_short(rulebook)}
     return _write_walk_forward(context, rulebook, walk_forward(context, rulebook, market, dates))
+
+
+def _remove_all_but(context: TaskContext, names: Sequence[str]) -> None:
+    """Remove the indices that the settings do not name any more: none may seem to be current."""
+    scope = equals(context.settings.scope)
+    found: set[str] = set()
+    for contract in _DETERMINED:
+        if context.lake.exists(contract):
+            named = context.lake.read_own(contract).where(scope).select("index_name").distinct()
+            found |= set(named.toArrow()["index_name"].to_pylist())
+    others = sorted(found - set(names))
+    if others:
+        _remove(context, others)
+        log.info("smart_index: removed %s, which the settings do not name", ", ".join(others))
+
+
+def _remove(context: TaskContext, names: Sequence[str]) -> None:
+    """Leave no row of these indices."""
+    scope = equals(context.settings.scope)
+    # Weights and decisions last: they tell a later run, if this one is stopped, what is left.
+    for contract in (*_LEVELS, *_DETERMINED):
+        if context.lake.exists(contract):
+            column = "rulebook" if contract in _LEVELS else "index_name"
+            where = f"{scope} AND {is_in(column, names)}"
+            context.lake.replace(contract, context.lake.frame(contract, []), where)
 
 
 def _too_short(rulebook: Rulebook) -> str:
@@ -92,7 +134,7 @@ def _make_static(context: TaskContext, rulebook: Rulebook) -> tuple[str, dict[st
     found = static_determination(context, rulebook.rules, as_of)
     dated = f" AND as_of = {timestamp_sql(as_of)}"
     _write_determinations(context, rulebook, {as_of: found}, dated)
-    members = ", ".join(f"{row.symbol} {row.weight:.1%}" for row in found.holdings)
+    members = ", ".join(f"{row.symbol} {row.weight:.1%}" for row in found.holdings) or "cash"
     dropped = sum(row.decision == "dropped" for row in found.decisions)
     return (
         f"{len(found.holdings)} members of {len(found.decisions):,} symbols, {dropped:,} dropped "
@@ -123,7 +165,7 @@ def _write_walk_forward(
     below = values.get((name, "random_share_below"))
     if below is not None:
         drawn = context.settings.index.random_portfolios
-        figures[f"{name}, luck"] = f"ends above {below:.0%} of {drawn} random portfolios"
+        figures[f"{name}, luck"] = f"ends above {round(below * drawn)} of {drawn} random portfolios"
     gone = sorted({symbol for symbols in made.stopped.values() for symbol in symbols})
     if gone:
         figures[f"{name}, sold as they stopped trading"] = ", ".join(gone)
@@ -153,7 +195,7 @@ def _write_levels(
             tables[INDEX_RANDOM_LEVELS.name] = random_rows(made.levels, len(names))
     of_rulebook = {"rulebook": rulebook.name, **context.settings.scope}
     where = equals(of_rulebook)
-    for contract in (INDEX_LEVELS, INDEX_STATISTICS, INDEX_RANDOM_LEVELS):
+    for contract in _LEVELS:
         if contract.name in tables:
             rows = context.spark.createDataFrame(tables[contract.name])
             _replace(context, contract, rows, of_rulebook, _WALKED, where)

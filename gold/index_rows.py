@@ -104,7 +104,7 @@ def lookback_of(rows: pa.Table, first_open_time: IntArray, eligibility: Eligibil
 
 
 def held_rows(as_of: int, held: HeldPeriod, symbols: Sequence[str], members: BoolArray) -> pa.Table:
-    """One row for each portfolio; the first names its members that had stopped trading.
+    """One row for each portfolio; the first names what it bought and sold as it stopped trading.
 
     Args:
         as_of: Date of the determination that is held, UTC microseconds.
@@ -113,7 +113,7 @@ def held_rows(as_of: int, held: HeldPeriod, symbols: Sequence[str], members: Boo
         members: S flags, whether the first portfolio was to hold the symbol.
     """
     bars, portfolios = held.growth.shape
-    gone = np.flatnonzero(members & (held.stopped < bars)).tolist()
+    gone = np.flatnonzero(members & held.priced & (held.stopped < bars)).tolist()
     stopped = [[symbols[i] for i in gone], *[None] * (portfolios - 1)]
     stopped_bar = [held.stopped[gone].tolist(), *[None] * (portfolios - 1)]
     sold = [row.tolist() if row.any() else None for row in held.sold.T]
@@ -140,8 +140,8 @@ def held_of(
     """What `held_rows` made of one period, its rows in any order.
 
     Returns:
-        The period (without `stopped`), and by the open of a bar the members of the first
-        portfolio that had stopped trading at it.
+        The period (without `priced` and `stopped`), and by the open of a bar what the first
+        portfolio sold at it as it had stopped trading.
     """
     rows = rows.sort_by("portfolio").combine_chunks()
     open_time = np.arange(period.start, period.end, interval_micros(interval), dtype=np.int64)
@@ -160,6 +160,7 @@ def held_of(
         sold=sold.T,
         exit_growth=rows["exit_growth"].to_numpy(),
         exit_turnover=rows["exit_turnover"].to_numpy(),
+        priced=np.empty(0, dtype=np.bool_),
         stopped=np.empty(0, dtype=np.int64),
     )
     return held, stopped

@@ -105,10 +105,14 @@ _DATES: Final = ("max_drawdown_peak", "max_drawdown_trough", "max_drawdown_recov
 
 
 def _luck(name: str, last: float, random: FloatArray) -> Iterator[Statistic]:
-    """Where the index ends among the random portfolios, and where these end."""
+    """Where the index ends among the random portfolios, and where these end.
+
+    When all of them held the same, every eligible name, there is nothing to be above or below of.
+    """
     if not random.size:
         return
-    yield Statistic(name, "random_share_below", float(np.mean(random < last)), None)
+    below = float(np.mean(random < last)) if random.min() < random.max() else None
+    yield Statistic(name, "random_share_below", below, None)
     for percent in (5, 50, 95):
         total_return = float(np.percentile(random, percent)) / START_LEVEL - 1
         yield Statistic(name, f"random_{BAND[percent]}_total_return", total_return, None)

@@ -15,7 +15,7 @@ from gold.correlation import correlation_matrix
 from gold.decisions import Determination
 from gold.eligibility import Candidates, Eligibility, refusals
 from gold.metrics import median_daily_quote_volume, risk_and_return
-from gold.returns import BoolArray, FloatArray, IntArray, log_returns, returns_matrix
+from gold.returns import BoolArray, FloatArray, IntArray, panel_log_returns, returns_matrix
 from gold.smart_index import correlated_pairs, determine
 from lakehouse.intervals import Interval
 from lakehouse.settings import RuleSettings
@@ -77,9 +77,7 @@ def look_back(
         candles: Their candles of the lookback.
         eligibility: The date and its rules.
     """
-    # A new symbol is a break as well: no return crosses it.
-    breaks = candles.symbol_index * (candles.segment.max(initial=0) + 1) + candles.segment
-    returns = log_returns(candles.close, breaks)
+    returns = panel_log_returns(candles.close, candles.symbol_index, candles.segment)
     candidates = _candidates(symbols, first_open_time, candles, returns, eligibility.interval)
     refused = refusals(candidates, eligibility, members=frozenset(symbols))
     admitted = np.array([symbol not in refused for symbol in symbols], dtype=np.bool_)
@@ -95,7 +93,11 @@ def look_back(
 def determine_in_turn(
     lookbacks: Iterable[Lookback], rules: RuleSettings
 ) -> tuple[Determination, ...]:
-    """The determinations of an index at ascending dates, each knowing the members before it."""
+    """The determinations of an index at ascending dates.
+
+    Members are the symbols that the determination before selected, whatever became of them since:
+    one that could not be bought, or was sold because it had stopped trading, is among them.
+    """
     made: list[Determination] = []
     for known in lookbacks:
         members = made[-1].members if made else frozenset[str]()

@@ -6,16 +6,13 @@ same to the last bit whichever other symbols are computed beside it.
 
 import math
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 
 from gold.ratios import deviation
 from gold.returns import FloatArray, IntArray, log_returns, prices
 from lakehouse.intervals import MICROS_PER_DAY, Interval, bars_per_year
-
-# An annual figure from this many returns (eight days of 4h bars) or fewer says nothing.
-TOO_FEW_RETURNS: Final = 50
+from lakehouse.settings import TOO_FEW_RETURNS
 
 
 @dataclass(frozen=True)

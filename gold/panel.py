@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gold.returns import FloatArray, IntArray, log_returns, returns_matrix
+from gold.returns import FloatArray, IntArray, panel_log_returns, returns_matrix
 
 # What `returns_panel` reads of silver.candles; open_us is open_time in microseconds.
 PANEL_COLUMNS = ("symbol", "open_us", "close", "segment")
@@ -40,8 +40,6 @@ def returns_panel(candles: pa.Table) -> ReturnsPanel:
     names = pc.unique(ordered["symbol"])
     codes = np.asarray(pc.index_in(ordered["symbol"], names).to_numpy(), dtype=np.int64)
     segments = np.asarray(ordered["segment"].to_numpy(), dtype=np.int64)
-    # A new symbol is a break as well: no return crosses it.
-    breaks = codes * (segments.max(initial=0) + 1) + segments
-    returns = log_returns(ordered["close"].to_numpy(), breaks)
+    returns = panel_log_returns(ordered["close"].to_numpy(), codes, segments)
     times, matrix = returns_matrix(codes, ordered["open_us"].to_numpy(), returns)
     return ReturnsPanel(tuple(names.to_pylist()), times, matrix)

@@ -63,7 +63,8 @@ class Performance:
         win_rate_day: Share of the days with a return other than 0 whose return is above 0.
         win_rate_month: The same of months.
         annual_turnover: One-way turnover of all trades, first purchase included, per year.
-        total_cost: Share of the final level that costs took: `1 - product of (1 - cost)`.
+        total_cost: Share of what the final level would be without costs that they took:
+            `1 - product of (1 - cost)`.
         cost_drag: CAGR of the level without its costs, less the CAGR.
         probabilistic_sharpe: Probability that the true Sharpe ratio is above 0.
         deflated_sharpe: Probability that it is above what the best of the trials would show by
@@ -139,7 +140,6 @@ def performance(
     bars = returns.size
     fall = max_drawdown(level)
     until = bars if fall.recovery is None else fall.recovery
-    day, month = (period_returns(open_time, level, unit)[1] for unit in ("D", "M"))
     skew, excess = skewness(returns), kurtosis(returns)
     of_one_bar = sharpe_ratio(returns, 1)
     luck = expected_best_sharpe(trials, ratio(1, bars - 1))
@@ -158,22 +158,30 @@ def performance(
         max_drawdown_trough=int(open_time[fall.trough]),
         max_drawdown_recovery=None if fall.recovery is None else int(open_time[fall.recovery]),
         max_drawdown_days=float(open_time[until] - open_time[fall.peak]) / MICROS_PER_DAY,
-        value_at_risk_95=float(np.quantile(day, _TAIL)),
-        conditional_value_at_risk_95=expected_shortfall(day, _TAIL),
         skewness=skew,
         kurtosis=excess,
-        best_day=float(day.max()),
-        worst_day=float(day.min()),
-        best_month=float(month.max()),
-        worst_month=float(month.min()),
-        win_rate_day=win_rate(day),
-        win_rate_month=win_rate(month),
         annual_turnover=float(turnover.sum()) * bars_per_year / bars,
         total_cost=1 - kept,
         cost_drag=before_costs - annual,
         probabilistic_sharpe=probabilistic_sharpe(of_one_bar, 0.0, bars, skew, excess),
         deflated_sharpe=probabilistic_sharpe(of_one_bar, luck, bars, skew, excess),
+        **_of_days_and_months(open_time, level),
     )
+
+
+def _of_days_and_months(open_time: IntArray, level: FloatArray) -> dict[str, float]:
+    """The statistics that need a day or a month, by name."""
+    day, month = (period_returns(open_time, level, unit)[1] for unit in ("D", "M"))
+    return {
+        "value_at_risk_95": float(np.quantile(day, _TAIL)),
+        "conditional_value_at_risk_95": expected_shortfall(day, _TAIL),
+        "best_day": float(day.max()),
+        "worst_day": float(day.min()),
+        "best_month": float(month.max()),
+        "worst_month": float(month.min()),
+        "win_rate_day": win_rate(day),
+        "win_rate_month": win_rate(month),
+    }
 
 
 def relative_performance(

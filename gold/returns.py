@@ -33,6 +33,17 @@ def log_returns(close: FloatArray, segment: IntArray) -> FloatArray:
     return returns
 
 
+def panel_log_returns(close: FloatArray, symbol_index: IntArray, segment: IntArray) -> FloatArray:
+    """`log_returns` of many symbols, no return crossing from one to the next.
+
+    Args:
+        close: n closes, by symbol and then in time order.
+        symbol_index: n codes 0..N-1, ascending.
+        segment: n segment numbers of each symbol's own.
+    """
+    return log_returns(close, symbol_index * (segment.max(initial=0) + 1) + segment)
+
+
 def returns_matrix(
     symbol_index: IntArray, open_time: IntArray, returns: FloatArray
 ) -> tuple[IntArray, FloatArray]:

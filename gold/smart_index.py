@@ -95,7 +95,7 @@ def top_with_buffer(is_member: Sequence[bool], top_n: int, rank_buffer: int) -> 
     left go to the others by rank. Without a buffer these are the first `top_n`.
 
     Args:
-        is_member: Of each ranked symbol, best first, whether it was held until now.
+        is_member: Of each ranked symbol, best first, whether the last determination selected it.
         top_n: Most members.
         rank_buffer: Further ranks down to which a member is kept.
 
@@ -128,7 +128,7 @@ def determine(
         pairs: (m, 2) index pairs i < j with |rho| above the threshold, in any order.
         rho: m correlations of the pairs.
         rules: The rulebook; of its rules those from the tournament to cap and floor.
-        members: Symbols held until now, for the rank buffer.
+        members: Symbols selected at the determination before, for the rank buffer.
 
     Returns:
         One decision for each symbol, and the holdings: none when no symbol is eligible.
@@ -206,16 +206,24 @@ def _ranked(
         place = f"rank {rank} of {ranked.size}, Sharpe {sharpe[i]:.2f}"
         weight = weights.get(symbols[i])
         if weight is not None:
-            yield Decision(symbols[i], "selected", "rank", f"{place}; weight {weight:.4f}")
+            held = f"weight {weight:.4f}{_above_cap(weight, len(holdings), rules.cap)}"
+            yield Decision(symbols[i], "selected", "rank", f"{place}; {held}")
         else:
-            reason = _passed_over(rank, float(sharpe[i]), len(holdings), rules)
+            reason = _passed_over(float(sharpe[i]), len(holdings), rules)
             yield Decision(symbols[i], "not_ranked", "rank", f"{place}; {reason}")
 
 
-def _passed_over(rank: int, sharpe: float, held: int, rules: RuleSettings) -> str:
+def _above_cap(weight: float, held: int, cap: float) -> str:
+    """That so few members must weigh more than the cap; empty where they need not."""
+    if weight <= cap:
+        return ""
+    return f", above the cap of {cap:g} that {held} member{'s' if held > 1 else ''} cannot keep"
+
+
+def _passed_over(sharpe: float, held: int, rules: RuleSettings) -> str:
     """Why a ranked symbol is not held."""
     if rules.weighting == "sharpe" and sharpe <= 0:
         return "a weight by Sharpe needs one above 0"
-    if rules.rank_buffer and rank <= rules.top_n + rules.rank_buffer:
-        return f"{held} are held, members first"
+    if rules.rank_buffer:
+        return f"{held} are held, members down to rank {rules.top_n + rules.rank_buffer} first"
     return f"the first {held} are held"

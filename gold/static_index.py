@@ -11,12 +11,11 @@ from pyspark.sql import functions as F
 from gold.contracts import ASSET_METRICS, CORRELATIONS
 from gold.decisions import Determination
 from gold.eligibility import without_ratio
-from gold.metrics import TOO_FEW_RETURNS
 from gold.returns import FloatArray, IntArray
 from gold.smart_index import determine
 from gold.statistics import static_scope
 from lakehouse.errors import NotEnoughData
-from lakehouse.settings import RuleSettings
+from lakehouse.settings import TOO_FEW_RETURNS, RuleSettings
 from lakehouse.tasks import TaskContext
 
 
@@ -26,7 +25,8 @@ def static_determination(
     """Determine an index from gold.asset_metrics and gold.correlations over all history.
 
     Raises:
-        NotEnoughData: There are no metrics or no correlations, or no symbol is eligible.
+        NotEnoughData: There are no metrics or no correlations, or no symbol is eligible. An index
+            by Sharpe ratio that finds none above 0 is in cash, and that is no error.
     """
     static = static_scope(context, as_of)
     metrics = (
@@ -38,16 +38,30 @@ def static_determination(
     )
     if not metrics.num_rows:
         raise NotEnoughData("gold.asset_metrics has no row for this date: run asset_metrics first")
-    symbols = metrics["symbol"].to_pylist()
     every_pair = context.lake.read(CORRELATIONS).where(static)
     # Without them no symbol would lose the tournament.
-    if len(symbols) > 1 and every_pair.isEmpty():
+    if metrics.num_rows > 1 and every_pair.isEmpty():
         raise NotEnoughData("gold.correlations has no row for this date: run correlations first")
     pairs = (
         every_pair.where(F.abs("rho") > rules.correlation_threshold)
         .select("symbol_a", "symbol_b", "rho")
         .toArrow()
     )
+    return determine_from(metrics, pairs, rules)
+
+
+def determine_from(metrics: pa.Table, pairs: pa.Table, rules: RuleSettings) -> Determination:
+    """Determine an index from statistics of one lookback.
+
+    Args:
+        metrics: symbol, returns, sharpe and annual_volatility, by symbol; ratios may be NULL.
+        pairs: symbol_a, symbol_b and rho of the pairs with |rho| above the threshold.
+        rules: The rulebook, of which exclusions and liquidity are left out.
+
+    Raises:
+        NotEnoughData: No symbol is eligible.
+    """
+    symbols = metrics["symbol"].to_pylist()
     sharpe, volatility = (_numbers(metrics[name]) for name in ("sharpe", "annual_volatility"))
     found = determine(
         symbols,
@@ -58,7 +72,7 @@ def static_determination(
         _numbers(pairs["rho"]),
         rules,
     )
-    if not found.holdings:
+    if not found.eligible:
         raise NotEnoughData(
             f"no index: none of {len(symbols)} symbols has more than {TOO_FEW_RETURNS} returns "
             "and a volatility; give the lookback more months or the universe more symbols"

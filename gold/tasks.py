@@ -19,9 +19,13 @@ def correlations(context: TaskContext) -> TaskOutcome:
     return run_correlations(context)
 
 
-@task("smart_index", "Members and weights of the index, and a decision for every symbol.")
+@task("smart_index", "Weights, decisions, levels and statistics of every index of the settings.")
 def smart_index(context: TaskContext) -> TaskOutcome:
-    """gold.asset_metrics and gold.correlations -> gold.index_weights and index_decisions."""
+    """Candles and static statistics -> the gold.index_* tables.
+
+    A walk-forward index is made from silver.candles and silver.listings, the static one from
+    gold.asset_metrics and gold.correlations.
+    """
     from gold.index import run_smart_index
 
     return run_smart_index(context)

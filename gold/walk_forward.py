@@ -6,47 +6,41 @@ candles go to one task of an executor. The driver sees dates x symbols and bars 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyspark.sql import functions as F
 
 from gold.backtest import Levels, chain
-from gold.calendar import HoldingPeriod, holding_periods, rebalance_dates
+from gold.calendar import holding_periods, rebalance_dates
+from gold.decisions import Determination, with_sales
 from gold.eligibility import Eligibility
-from gold.holding import hold, price_panel
+from gold.held_periods import BASIS_POINT, held_periods
 from gold.index_rows import (
-    HELD_DDL,
-    HOLDING_COLUMNS,
     LOOKBACK_COLUMNS,
     LOOKBACK_DDL,
     held_of,
-    held_rows,
     lookback_candles,
     lookback_of,
     lookback_rows,
 )
 from gold.lookback import Lookback, determine_in_turn, look_back
-from gold.random_portfolios import BITCOIN, portfolio_weights
-from gold.statistics import no_candles, scoped_candles
+from gold.random_portfolios import BITCOIN
+from gold.statistics import no_candles
+from gold.windows import by_date, candles_in_windows
 from lakehouse.intervals import MICROS_PER_DAY, interval_micros
 from lakehouse.sql import equals
 from silver.contracts import LISTINGS
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
-    from gold.decisions import Determination
     from gold.returns import IntArray
     from gold.rulebook import Rulebook
     from lakehouse.settings import Settings
     from lakehouse.tasks import TaskContext
 
-_BASIS_POINT: Final = 1e-4
 _NO_CANDLES: Final = pa.schema(
     [
         ("symbol", pa.string()),
@@ -157,15 +151,17 @@ def walk_forward(
     if periods:
         # A period must have a row, though nothing be eligible in a market without Bitcoin.
         always = {BITCOIN if has_bitcoin else market.symbols[0]}
-        rows = _held(context, rulebook, periods, determinations, always)
-        pieces = _by_date(rows)
+        rows = held_periods(context, rulebook, periods, determinations, always)
+        pieces = by_date(rows)
         held = []
         for period in periods:
             piece, gone = held_of(pieces[period.as_of], period, settings.archive.interval)
             held.append(piece)
             stopped |= gone
-        rate = rulebook.rules.cost_bps * _BASIS_POINT
+        rate = rulebook.rules.cost_bps * BASIS_POINT
         levels = chain(held, settings.archive.interval, rate)
+    bar = interval_micros(settings.archive.interval)
+    determinations = with_sales(determinations, dates.tolist(), stopped, bar)
     return WalkForward(dates, determinations, levels, has_bitcoin, stopped)
 
 
@@ -187,151 +183,11 @@ def _lookbacks(
         return lookback_rows(look_back(symbols, first, lookback_candles(candles, symbols), date))
 
     windows = [(date, date - rules.lookback_days * MICROS_PER_DAY, date) for date in known]
-    candles = _in_windows(context, scoped_candles(context).select(*LOOKBACK_COLUMNS), windows)
-    found = _by_date(candles.groupBy("as_of").applyInArrow(look, LOOKBACK_DDL).toArrow())
+    candles = candles_in_windows(context, LOOKBACK_COLUMNS, windows)
+    found = by_date(candles.groupBy("as_of").applyInArrow(look, LOOKBACK_DDL).toArrow())
     for date in known.values():
         symbols, first = market.before(date.as_of)
         if date.as_of in found:
             yield lookback_of(found[date.as_of], first, date)
         else:
             yield look_back(symbols, first, lookback_candles(_NO_CANDLES, symbols), date)
-
-
-def _held(
-    context: TaskContext,
-    rulebook: Rulebook,
-    periods: Sequence[HoldingPeriod],
-    determinations: Sequence[Determination],
-    always: set[str],
-) -> pa.Table:
-    """What the portfolios did in each period, from the prices of what they may hold."""
-    interval = context.settings.archive.interval
-    step = interval_micros(interval)
-    windows = [(period.as_of, period.start - step, period.end + step) for period in periods]
-    roster = context.spark.createDataFrame(_roster(periods, determinations, always))
-    candles = _in_windows(context, scoped_candles(context).select(*HOLDING_COLUMNS), windows)
-    priced = candles.join(
-        F.broadcast(roster.select("as_of", "symbol")), on=["as_of", "symbol"], how="left_semi"
-    )
-    return (
-        priced.groupBy("as_of")
-        .cogroup(roster.groupBy("as_of"))
-        .applyInArrow(_holder(context.settings, rulebook, periods), HELD_DDL)
-        .toArrow()
-    )
-
-
-def _holder(
-    settings: Settings, rulebook: Rulebook, periods: Sequence[HoldingPeriod]
-) -> Callable[[pa.Table, pa.Table], pa.Table]:
-    """Of one period's candles and roster, what the portfolios did."""
-    rules, index, interval = rulebook.rules, settings.index, settings.archive.interval
-    by_date = {period.as_of: period for period in periods}
-    last = periods[-1].as_of
-    rate = rules.cost_bps * _BASIS_POINT
-
-    def of_period(candles: pa.Table, roster: pa.Table) -> pa.Table:
-        roster = roster.sort_by("symbol")
-        symbols = roster["symbol"].to_pylist()
-        period = by_date[roster["as_of"][0].as_py()]
-
-        def weights(which: str, as_of: int) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-            return portfolio_weights(
-                roster[f"{which}weight"].to_numpy(),
-                np.flatnonzero(roster[f"{which}eligible"].to_numpy()),
-                symbols.index(BITCOIN) if BITCOIN in symbols else None,
-                as_of,
-                size=rules.top_n,
-                portfolios=index.random_portfolios,
-                seed=index.seed,
-            )
-
-        codes = pc.index_in(candles["symbol"], pa.array(symbols, pa.string()))
-        panel = price_panel(
-            len(symbols),
-            codes.to_numpy().astype(np.int64),
-            candles["open_us"].to_numpy(),
-            candles["open"].to_numpy(),
-            candles["close"].to_numpy(),
-            period,
-            interval,
-            rules.execution,
-        )
-        targets = weights("", period.as_of)
-        following = roster["next_as_of"][0].as_py()
-        after = None if period.as_of == last else weights("next_", following)
-        held = hold(panel, targets, after, rate)
-        return held_rows(period.as_of, held, symbols, targets[0] > 0)
-
-    return of_period
-
-
-def _roster(
-    periods: Sequence[HoldingPeriod], determinations: Sequence[Determination], always: set[str]
-) -> pa.Table:
-    """For each period the symbols that a portfolio may hold now or next, and `always`.
-
-    Columns: as_of, next_as_of, symbol, weight and eligible at the entry, next_weight and
-    next_eligible at the exit.
-    """
-    columns: dict[str, list[object]] = {name: [] for name in _ROSTER.names}
-    for position, period in enumerate(periods):
-        following = min(position + 1, len(periods) - 1)
-        now, after = determinations[position], determinations[following]
-        weights, next_weights = (
-            {row.symbol: row.weight for row in each.holdings} for each in (now, after)
-        )
-        eligible, next_eligible = set(now.eligible), set(after.eligible)
-        symbols = sorted(eligible | next_eligible | always)
-        columns["as_of"] += [period.as_of] * len(symbols)
-        columns["next_as_of"] += [periods[following].as_of] * len(symbols)
-        columns["symbol"] += symbols
-        columns["weight"] += [weights.get(symbol, 0.0) for symbol in symbols]
-        columns["eligible"] += [symbol in eligible for symbol in symbols]
-        columns["next_weight"] += [next_weights.get(symbol, 0.0) for symbol in symbols]
-        columns["next_eligible"] += [symbol in next_eligible for symbol in symbols]
-    return pa.table(columns, _ROSTER)
-
-
-_ROSTER: Final = pa.schema(
-    [
-        ("as_of", pa.int64()),
-        ("next_as_of", pa.int64()),
-        ("symbol", pa.string()),
-        ("weight", pa.float64()),
-        ("eligible", pa.bool_()),
-        ("next_weight", pa.float64()),
-        ("next_eligible", pa.bool_()),
-    ]
-)
-
-
-def _in_windows(
-    context: TaskContext, candles: DataFrame, windows: Sequence[tuple[int, int, int]]
-) -> DataFrame:
-    """Candles with the `as_of` of each window (as_of, from, to) that they open in; `to` excluded.
-
-    Joined by day first: a range alone would compare every candle with every window.
-    """
-    days = [
-        (day, *window)
-        for window in windows
-        for day in range(window[1] // MICROS_PER_DAY, (window[2] - 1) // MICROS_PER_DAY + 1)
-    ]
-    names = ("day", "as_of", "from_us", "to_us")
-    table = pa.table(dict(zip(names, map(pa.array, zip(*days, strict=True)), strict=True)))
-    inside = (F.col("open_us") >= F.col("from_us")) & (F.col("open_us") < F.col("to_us"))
-    by_day = candles.withColumn("day", F.expr(f"open_us div {MICROS_PER_DAY}"))
-    joined = by_day.join(F.broadcast(context.spark.createDataFrame(table)), on="day", how="inner")
-    return joined.where(inside).select("as_of", *candles.columns)
-
-
-def _by_date(rows: pa.Table) -> dict[int, pa.Table]:
-    """The rows of each as_of."""
-    ordered = rows.sort_by("as_of").combine_chunks()
-    dates, starts = np.unique(ordered["as_of"].to_numpy(), return_index=True)
-    ends = [*starts[1:].tolist(), ordered.num_rows]
-    return {
-        int(date): ordered.slice(start, end - start)
-        for date, start, end in zip(dates, starts.tolist(), ends, strict=True)
-    }

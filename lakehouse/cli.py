@@ -148,7 +148,8 @@ def sql(query: str, conf: Path, overrides: Sequence[str], limit: int) -> None:
     """Run a SQL QUERY on the tables, in any of their versions.
 
     \b
-    candlelake sql "SELECT * FROM gold.index_weights ORDER BY rank"
+    candlelake sql "SELECT as_of, symbol, weight FROM gold.index_weights
+      WHERE index_name = 'smart_static' ORDER BY as_of DESC, rank"
     candlelake sql "SELECT count(*) FROM bronze.klines VERSION AS OF 0"
     candlelake sql "DESCRIBE silver.candles"
     """

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import yaml
 from pydantic import (
@@ -19,13 +19,21 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationError,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
 
 from lakehouse.errors import SettingsError
-from lakehouse.intervals import Interval
+from lakehouse.intervals import MICROS_PER_DAY, Interval, interval_micros
 
 BASE_FILE = "base.yaml"
+
+QUOTE_ASSET: Final = "USDT"
+"""What every symbol is quoted in: its name is that of its base asset and this one's."""
+
+TOO_FEW_RETURNS: Final = 50
+"""An annual figure from this many returns (eight days of 4h bars) or fewer says nothing."""
 
 _SPARK_CONF = ["spark", "conf"]
 
@@ -55,7 +63,16 @@ Share = Annotated[float, Field(ge=0, le=1)]
 _FromList = Field(strict=False)
 
 Day = Annotated[str, _like(rf"{_MONTH}-(0[1-9]|[12]\d|3[01])", "2024-10-31")]
-Assets = Annotated[tuple[str, ...], _FromList]
+
+
+def _base_asset(name: str) -> str:
+    if name.endswith(QUOTE_ASSET) and name != QUOTE_ASSET:
+        base = name.removesuffix(QUOTE_ASSET)
+        raise ValueError(f"{name} is a symbol: name its base asset, {base}")
+    return name
+
+
+Assets = Annotated[tuple[Annotated[str, AfterValidator(_base_asset)], ...], _FromList]
 
 
 def _not_taken(name: str) -> str:
@@ -211,17 +228,19 @@ class RuleSettings(_Section):
         calendar: How often it is determined: at the close of a month, of a week (Sunday) or of a
             quarter, UTC.
         lookback_days: Days of candles before a determination that decide it.
-        exclusions: Base assets that it never holds.
+        exclusions: Base assets that it never holds; a named index changes kind by kind.
         min_real_share: Least share of the lookback's bars that were published, not filled.
         min_age_days: Least days since a symbol's first bar. One listed after the lookback began
             is not eligible, whatever this says.
         enter_volume: Least median daily quote volume to come in.
-        stay_volume: Least median daily quote volume of a member, at most `enter_volume`.
+        stay_volume: Least median daily quote volume of a member, which is what the determination
+            before selected; at most `enter_volume`.
         correlation_threshold: Of two symbols with a higher |correlation| one is dropped.
         top_n: Most members.
         rank_buffer: Ranks below `top_n` down to which a member is kept.
         weighting: Weights by 1 / volatility, all equal, or by Sharpe ratio.
-        cap: Highest weight; one that `top_n` members could not fill is refused.
+        cap: Highest weight; one that `top_n` members could not fill is refused. Fewer members than
+            can fill it weigh the same, and more.
         floor: Lowest weight.
         delay_bars: Bars between a determination and its effect.
         execution: Trades at the `next_open` after the determination and its delay, or at the
@@ -285,7 +304,7 @@ class IndexSettings(RuleSettings):
             return given
         rules = {name: given[name] for name in RuleSettings.model_fields if name in given}
         named = {
-            name: {**rules, **changes} if isinstance(changes, Mapping) else changes
+            name: _merge(rules, changes) if isinstance(changes, Mapping) else changes
             for name, changes in given["rulebooks"].items()
         }
         return {**given, "rulebooks": named}
@@ -376,6 +395,28 @@ class Settings(_Section):
     mlflow: MlflowSettings
     report: ReportSettings
     spark: SparkSettings
+
+    @field_validator("index")
+    @classmethod
+    def _lookbacks_hold_enough_returns(
+        cls, index: IndexSettings, info: ValidationInfo
+    ) -> IndexSettings:
+        archive = info.data.get("archive")
+        if not isinstance(archive, ArchiveSettings):  # refused itself
+            return index
+        bars_per_day = MICROS_PER_DAY // interval_micros(archive.interval)
+        walked = {f"rulebooks.{name}.": rules for name, rules in index.rulebooks.items()}
+        if index.mode != "static":
+            walked[""] = index
+        for where, rules in walked.items():
+            returns = rules.lookback_days * bars_per_day - 1
+            if returns <= TOO_FEW_RETURNS:
+                raise ValueError(
+                    f"{where}lookback_days {rules.lookback_days} gives {returns} returns of "
+                    f"{archive.interval} bars, and nothing is eligible with {TOO_FEW_RETURNS} or "
+                    f"fewer: make it {(TOO_FEW_RETURNS + 1) // bars_per_day + 1} or more"
+                )
+        return index
 
     @property
     def scope(self) -> dict[str, str]:

@@ -45,7 +45,7 @@ def index_figures(result: IndexResult, market: str) -> Iterator[NamedFigure]:
     yield NamedFigure(
         "drawdown",
         f"Drawdown of {name} and its benchmarks",
-        index_plots.drawdowns(*_curves(result, "drawdown"), name, about),
+        index_plots.drawdowns(*_curves(result, "deepest_drawdown"), name, about),
     )
     months, returns = period_returns(times.astype(np.int64), levels[name], "M")
     yield NamedFigure(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from pyspark.sql import functions as F
@@ -40,16 +40,31 @@ INDEX_TABLES = (
 
 
 @dataclass(frozen=True)
+class IndexResults:
+    """The walk-forward indices of a market and interval, by name.
+
+    Attributes:
+        whole: Those whose tables were all written by one run.
+        torn: Names of the others: a run writes table by table, and one was stopped, or is still at
+            work, between them.
+    """
+
+    whole: tuple[IndexResult, ...] = ()
+    torn: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class IndexResult:
-    """One walk-forward index and its benchmarks, all rows from the run that wrote its levels.
+    """One walk-forward index and its benchmarks, all rows from one run.
 
     Attributes:
         name: `index_name`, of the rulebook too.
         run_id: Run that made it.
         interval: Length of a bar.
         rules: Settings that it was made with: the rules, random_portfolios, seed and trials.
-        levels: index_name, open_time, level and drawdown: the start, then the last bar of each
-            day with the day's deepest drawdown; the index first, then its benchmarks.
+        levels: index_name, open_time, level, drawdown and deepest_drawdown: the start, then the
+            last bar of each day, with the deepest of the day's drawdowns; the index first, then
+            its benchmarks.
         random: open_time and p05 … p95 at the same bars; empty without random portfolios.
         trades: open_time, turnover, cost and sold of each bar at which the index traded.
         statistics: index_name, statistic, value and at.
@@ -60,7 +75,7 @@ class IndexResult:
     name: str
     run_id: str
     interval: Interval
-    rules: Mapping[str, object]
+    rules: Mapping[str, Any]
     levels: pd.DataFrame
     random: pd.DataFrame
     trades: pd.DataFrame
@@ -77,6 +92,12 @@ class IndexResult:
     def dates(self) -> pd.DatetimeIndex:
         """Its determination dates, ascending; one at which nobody was a member included."""
         return pd.DatetimeIndex(self.decisions["as_of"].unique())
+
+    @property
+    def delay(self) -> pd.Timedelta:
+        """Time between a determination and its trades."""
+        bars = int(self.rules["delay_bars"])
+        return pd.Timedelta(bars * interval_micros(self.interval), "us")
 
     @property
     def end(self) -> pd.Timestamp:
@@ -100,16 +121,16 @@ class IndexResult:
         return float("nan") if found.empty else float(found["value"].iloc[0])
 
 
-def load_index_results(lake: Lake, settings: Settings) -> tuple[IndexResult, ...]:
+def load_index_results(lake: Lake, settings: Settings) -> IndexResults:
     """The walk-forward indices of the settings' market and interval, by name."""
     scope = equals(settings.scope)
     if not lake.exists(INDEX_LEVELS):
-        return ()
+        return IndexResults()
     by_day = _by_day(lake, scope)
     levels = to_pandas(by_day)
     runs = dict(zip(levels["rulebook"], levels["run_id"], strict=True))
     if not runs:
-        return ()
+        return IndexResults()
     of_names = f"{scope} AND {is_in('index_name', runs)}"
     tables = {
         "levels": levels,
@@ -120,16 +141,36 @@ def load_index_results(lake: Lake, settings: Settings) -> tuple[IndexResult, ...
         "decisions": rows(lake, INDEX_DECISIONS, of_names),
     }
     recorded = rows(lake, TASK_RUNS, f"task = 'smart_index' AND {is_in('run_id', runs.values())}")
-    return tuple(
-        IndexResult(
-            name=name,
-            run_id=run_id,
-            interval=settings.archive.interval,
-            rules=_rules(recorded, run_id, name, settings),
-            **{table: _part(frame, table, name, run_id) for table, frame in tables.items()},
-        )
-        for name, run_id in sorted(runs.items())
-    )
+    whole, torn = [], []
+    for name, run_id in sorted(runs.items()):
+        parts = {table: _part(frame, table, name) for table, frame in tables.items()}
+        if not of_one_run(parts, run_id):
+            torn.append(name)
+            continue
+        rules = _rules(recorded, run_id, name, settings)
+        whole.append(IndexResult(name, run_id, settings.archive.interval, rules, **parts))
+    return IndexResults(tuple(whole), tuple(torn))
+
+
+def of_one_run(parts: Mapping[str, pd.DataFrame], run_id: str) -> bool:
+    """Whether the rows of an index in its tables are those that one run left, and all of them.
+
+    Args:
+        parts: Its rows by table.
+        run_id: Run that wrote its levels.
+    """
+    if any((part["run_id"] != run_id).any() for part in parts.values()):
+        return False
+    decisions, statistics = parts["decisions"], parts["statistics"]
+    if decisions.empty or statistics.empty:
+        return False
+    drawn = (statistics["statistic"] == "random_p05_total_return").any()
+    key = ["as_of", "symbol"]
+    # An index in cash has no weight: only its decisions tell that none is missing.
+    selected = decisions.loc[decisions["decision"] == "selected", key]
+    held = parts["weights"][key]
+    same = set(selected.itertuples(index=False)) == set(held.itertuples(index=False))
+    return same and bool(drawn) != parts["random"].empty
 
 
 _SORTED_BY = {
@@ -151,7 +192,8 @@ def _by_day(lake: Lake, scope: str) -> DataFrame:
         .groupBy("rulebook", "index_name", "run_id", *day)
         .agg(
             F.max_by("level", "open_time").alias("level"),
-            F.min("drawdown").alias("drawdown"),
+            F.max_by("drawdown", "open_time").alias("drawdown"),
+            F.min("drawdown").alias("deepest_drawdown"),
             F.max("open_time").alias("open_time"),
         )
     )
@@ -166,10 +208,10 @@ def _random(lake: Lake, scope: str, by_day: DataFrame) -> pd.DataFrame:
     return to_pandas(bands.join(bars, on=["rulebook", "open_time"], how="left_semi"))
 
 
-def _part(frame: pd.DataFrame, table: str, name: str, run_id: str) -> pd.DataFrame:
-    """The rows of one index, from the run that wrote its levels."""
+def _part(frame: pd.DataFrame, table: str, name: str) -> pd.DataFrame:
+    """The rows of one index."""
     owner = "index_name" if table in ("weights", "decisions") else "rulebook"
-    mine = frame[(frame[owner] == name) & (frame["run_id"] == run_id)]
+    mine = frame[frame[owner] == name]
     if "index_name" in mine:  # the index before its benchmarks
         mine = mine.assign(index_name=pd.Categorical(mine["index_name"], _names(mine, name)))
     ordered = mine.sort_values(_SORTED_BY[table], kind="stable", ignore_index=True)
@@ -183,9 +225,7 @@ def _names(frame: pd.DataFrame, first: str) -> list[str]:
     return [first, *sorted(set(frame["index_name"]) - {first}, reverse=True)]
 
 
-def _rules(
-    recorded: pd.DataFrame, run_id: str, name: str, settings: Settings
-) -> Mapping[str, object]:
+def _rules(recorded: pd.DataFrame, run_id: str, name: str, settings: Settings) -> Mapping[str, Any]:
     """What the index was made with, which the settings may have left since."""
     made_with = recorded.loc[recorded["run_id"] == run_id, "settings"]
     index = (

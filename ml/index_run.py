@@ -25,10 +25,12 @@ BENCHMARK_STATISTICS = (
 def run_index_run(context: TaskContext) -> TaskOutcome:
     """Log every walk-forward index of the market and interval; none is no failure."""
     results = load_index_results(context.lake, context.settings)
-    if not results:
-        return TaskOutcome("no walk-forward index", unchanged=True)
-    logged = {result.name: _log(context, result) for result in results}
-    return TaskOutcome(f"{', '.join(logged)} in MLflow, after costs", logged)
+    logged = {result.name: _log(context, result) for result in results.whole}
+    said = [f"{', '.join(logged)} in MLflow, after costs"] if logged else []
+    if results.torn:
+        names = ", ".join(results.torn)
+        said.append(f"left out: {names}, for its tables are of two runs; run smart_index again")
+    return TaskOutcome("; ".join(said) or "no walk-forward index", logged, unchanged=not logged)
 
 
 def metrics(result: IndexResult) -> dict[str, float]:
@@ -48,7 +50,7 @@ def metrics(result: IndexResult) -> dict[str, float]:
 
 def _log(context: TaskContext, result: IndexResult) -> str:
     """Log one index; returns MLflow's id of the run."""
-    with tracked_run(context, "index", EVALUATION, result.name) as run:
+    with tracked_run(context, "index", EVALUATION, result.name, without="index") as run:
         run.log_inputs(*read_tables(context.lake))
         run.log_params(
             {

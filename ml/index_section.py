@@ -5,9 +5,10 @@ Everything that is said of its worth is after costs.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -46,10 +47,14 @@ _STATISTICS: Final[tuple[tuple[str, str, Callable[..., str]], ...]] = (
     ("win_rate_day", "Days that gained", percent),
     ("win_rate_month", "Months that gained", percent),
     ("annual_turnover", "One-way turnover, per year", percent),
-    ("total_cost", "Costs, of the final level", percent),
+    ("total_cost", "Costs, of the level without them", percent),
     ("cost_drag", "Costs, of the annual growth rate", percent),
     ("probabilistic_sharpe", "Probability of a Sharpe above 0", percent),
-    ("deflated_sharpe", "The same, after the settings tried", percent),
+    (
+        "deflated_sharpe",
+        "Probability of one above the best by luck of {trials} tried",
+        percent,
+    ),
 )
 _AGAINST: Final[tuple[tuple[str, str, Callable[..., str]], ...]] = (
     ("beta", "Beta", ratio),
@@ -57,6 +62,9 @@ _AGAINST: Final[tuple[tuple[str, str, Callable[..., str]], ...]] = (
     ("tracking_error", "Tracking error, per year", percent),
     ("information_ratio", "Information ratio", ratio),
 )
+
+# On each side of the band of random portfolios lie 5 % of them.
+_TAIL: Final = 0.05
 
 
 @dataclass(frozen=True)
@@ -113,17 +121,31 @@ def index_section(result: IndexResult, market: str) -> IndexSection:
     )
 
 
-def rules(made_with: Mapping[str, object]) -> str:
+def rules(made_with: Mapping[str, Any]) -> str:
     """The rules that tell one index from another, in a sentence."""
     weighting = str(made_with["weighting"]).replace("_", " ")
-    execution = {"next_open": "at the next bar's open", "close": "at the close before it"}
+    cap, floor, buffer = (made_with[name] for name in ("cap", "floor", "rank_buffer"))
+    members = f"at most {made_with['top_n']} members by Sharpe ratio"
+    if buffer:
+        members += f" (who stay down to rank {made_with['top_n'] + buffer})"
+    if cap < 1 or floor > 0:
+        weighting += f" within {percent(floor)} and {percent(cap)}"
     return (
-        f"Determined {made_with['calendar']} from the {made_with['lookback_days']} days before: at "
-        f"most {made_with['top_n']} members by Sharpe ratio, of eligible symbols with correlations "
-        f"within \N{PLUS-MINUS SIGN}{made_with['correlation_threshold']:g}, weighted by "
-        f"{weighting}; traded {execution[str(made_with['execution'])]}, at "
+        f"Determined {made_with['calendar']} from the {made_with['lookback_days']} days before: "
+        f"{members}, of eligible symbols with correlations within "
+        f"\N{PLUS-MINUS SIGN}{made_with['correlation_threshold']:g}, weighted by {weighting}; "
+        f"traded {_trades(str(made_with['execution']), int(made_with['delay_bars']))}, at "
         f"{made_with['cost_bps']:g} basis points of one-way turnover."
     )
+
+
+def _trades(execution: str, delay_bars: int) -> str:
+    """When the trades of a determination are done."""
+    at_open = execution == "next_open"
+    if not delay_bars:
+        return "at the next bar's open" if at_open else "at the close it was determined at"
+    bars = "1 bar" if delay_bars == 1 else f"{delay_bars} bars"
+    return f"at the {'open' if at_open else 'close'} {bars} after the determination"
 
 
 def standing(result: IndexResult) -> tuple[str, ...]:
@@ -135,10 +157,15 @@ def standing(result: IndexResult) -> tuple[str, ...]:
         )
         for benchmark in result.benchmarks
     ]
+    low, high = (result.statistic(f"random_p{edge}_total_return") for edge in ("05", "95"))
     below = result.statistic("random_share_below")
-    if np.isfinite(below):
-        low, high = (result.statistic(f"random_p{edge}_total_return") for edge in ("05", "95"))
-        sentences.append(_luck(own, below, low, high, result.rules["random_portfolios"]))
+    if np.isfinite(below) and low < high:
+        sentences.append(_luck(below, low, high, result.rules))
+    elif np.isfinite(low):
+        sentences.append(
+            "Of luck nothing can be said: the random portfolios do not differ, as happens when no "
+            "more names are eligible than the index may hold."
+        )
     return tuple(sentences)
 
 
@@ -149,14 +176,27 @@ def _beside(own: float, other: float, benchmark: str) -> str:
     return f"It {'lost to' if own < other else 'did better than'} {benchmark}: {figures}."
 
 
-def _luck(own: float, below: float, low: float, high: float, drawn: object) -> str:
-    band = f"the band in which 90% of them ended ({percent(low)} to {percent(high)})"
-    start = f"It ended above {percent(below)} of {drawn} random portfolios"
-    if low <= own <= high:
-        return f"{start}, inside {band}: its choice of members cannot be told from luck."
-    if own < low:
-        return f"{start}, below {band}: its choice of members did harm."
-    return f"{start}, above {band}: more than luck usually gives."
+def _luck(below: float, low: float, high: float, made_with: Mapping[str, Any]) -> str:
+    """Where the index ended among random portfolios, and what that tells.
+
+    Their 5 and 95 % are known as well as their number allows: within two standard errors of an
+    edge, other draws could put the index on its other side.
+    """
+    drawn, size = made_with["random_portfolios"], made_with["top_n"]
+    error = 2 * math.sqrt(_TAIL * (1 - _TAIL) / drawn)
+    where, meaning = "inside", "cannot be told from luck"
+    if min(abs(below - _TAIL), abs(below - (1 - _TAIL))) <= error:
+        where, meaning = "at the edge of", "cannot be told from luck by so few"
+    elif below < _TAIL:
+        where, meaning = "below", "did harm"
+    elif below > 1 - _TAIL:
+        where, meaning = "above", "did better than luck usually does"
+    choice = "names" if made_with["weighting"] == "equal" else "names and weights together"
+    return (
+        f"It ended above {round(below * drawn):,} of {drawn:,} random portfolios of {size} "
+        f"eligible names, equally weighted: {where} the band in which 90% of them ended "
+        f"({percent(low)} to {percent(high)}). Its {choice} {meaning}."
+    )
 
 
 def _statistics(result: IndexResult) -> Table:
@@ -168,7 +208,7 @@ def _statistics(result: IndexResult) -> Table:
         column = "at" if show is minute else "value"
         if (result.name, statistic) in found.index:
             cells = [show(found[column].get((name, statistic))) for name in names]
-            rows.append((title, *cells))
+            rows.append((title.format(trials=result.rules["trials"]), *cells))
     columns = (
         Column("After costs", numeric=False),
         *(Column(name, numeric=True) for name in names),
@@ -208,14 +248,15 @@ def rebalances(result: IndexResult) -> tuple[Rebalance, ...]:
 
 
 def _title(result: IndexResult, date: pd.Timestamp, change: pd.Series) -> str:
-    """One line on a determination; its trades are those up to the next one."""
+    """One line on a determination; its trades are those up to when the next one takes effect."""
     came, went = int((change == "in").sum()), int((change == "out").sum())
     members = int((result.weights["as_of"] == date).sum())
     line = f"{minute(date)}: {count(came)} in, {count(went)} out, {count(members)} members"
-    if date >= result.end:
+    start = date + result.delay
+    if start >= result.end:
         return f"{line}; not in effect yet"
     later = result.dates[result.dates > date]
     at = result.trades["open_time"]
-    mine = result.trades[(at >= date) & (at < later[0] if len(later) else True)]
+    mine = result.trades[(at >= start) & (at < later[0] + result.delay if len(later) else True)]
     turnover, cost = float(mine["turnover"].sum()), float(mine["cost"].sum())
     return f"{line}; turnover {percent(turnover)}, costs {cost:.3%}"

@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.ticker import FuncFormatter
 
 from gold.returns import FloatArray
@@ -53,15 +54,7 @@ def weights_over_time(
         name: Name of the index.
         subtitle: Market, interval and span.
     """
-    named = np.argsort(-weights.sum(axis=0), kind="stable")[: len(CATEGORIES)]
-    named = named[weights.sum(axis=0)[named] > 0]
-    others = weights.sum(axis=1) - weights[:, named].sum(axis=1)
-    cash = np.clip(1 - weights.sum(axis=1), 0, None)
-    parts = [(symbols[place], weights[:, place], CATEGORIES[i]) for i, place in enumerate(named)]
-    held = int((weights.sum(axis=0) > 0).sum()) - named.size
-    for label, part, colour in ((f"{held} others", others, MISSING), ("cash", cash, RULE)):
-        if part.max() > 1e-9:  # rounding of the sums is no holding
-            parts.append((label, part, colour))
+    parts = _parts(symbols, weights)
     figure, axes = one_plot(8, 4.4, f"{name}: weights at each determination", subtitle)
     until = np.append(dates, max(end, dates[-1]))
     stacked = [np.append(part, part[-1]) for _, part, _ in parts]
@@ -88,6 +81,20 @@ def weights_over_time(
         title_fontsize=8,
     )
     return figure
+
+
+def _parts(symbols: Sequence[str], weights: FloatArray) -> list[tuple[str, FloatArray, str]]:
+    """Label, D weights and colour of the largest holdings, all others and the cash."""
+    named = np.argsort(-weights.sum(axis=0), kind="stable")[: len(CATEGORIES)]
+    named = named[weights.sum(axis=0)[named] > 0]
+    others = weights.sum(axis=1) - weights[:, named].sum(axis=1)
+    cash = np.clip(1 - weights.sum(axis=1), 0, None)
+    parts = [(symbols[place], weights[:, place], CATEGORIES[i]) for i, place in enumerate(named)]
+    held = int((weights.sum(axis=0) > 0).sum()) - named.size
+    for label, part, colour in ((f"{held} others", others, MISSING), ("cash", cash, RULE)):
+        if part.max() > 1e-9:  # rounding of the sums is no holding
+            parts.append((label, part, colour))
+    return parts
 
 
 def membership_calendar(
@@ -137,12 +144,17 @@ def membership_calendar(
         axes.axhline(edge, color="white", linewidth=1)
     for edge in np.arange(-0.5, dates.size) if dates.size <= _FEW_DATES else ():
         axes.axvline(edge, color="white", linewidth=1)
+    _weight_bar(figure, axes, image)
+    return figure
+
+
+def _weight_bar(figure: Figure, axes: Axes, image: AxesImage) -> None:
+    """What the shades of a map mean."""
     bar = figure.colorbar(image, ax=axes, shrink=0.5, aspect=30, pad=0.01)
     bar.set_label("Weight", color=INK)
     bar.ax.tick_params(colors=INK, labelsize=8)
     bar.ax.yaxis.set_major_formatter(FuncFormatter(percent))
     bar.outline.set_visible(False)
-    return figure
 
 
 def _date_columns(axes: Axes, dates: TimeArray) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from gold.rulebook import STATIC_INDEX
 from lakehouse.tasks import TaskContext, TaskOutcome
 from ml.index_results import membership_changes
 from ml.report_data import ReportData, load_report_data
@@ -53,11 +54,16 @@ def exports(data: ReportData) -> dict[str, pd.DataFrame]:
     """The CSV files by name; a section without rows is a file with its header alone."""
     leaders = data.clusters[data.clusters["is_leader"].astype(bool)]
     portfolio = leaders[["symbol", "cluster", "sharpe"]].assign(weight=1 / max(len(leaders), 1))
-    weights = data.weights.assign(as_of=data.weights["as_of"].map(_iso))
+    weights = data.weights.assign(
+        as_of=data.weights["as_of"].map(_iso), index_name=STATIC_INDEX, evaluation="in_sample"
+    )
     measures = ["annual_return", "annual_volatility", "sharpe"]
     return {
         "smart_index.csv": weights[
-            ["symbol", "rank", "weight", "sharpe", "annual_volatility", "as_of"]
+            [
+                *("index_name", "evaluation", "as_of"),
+                *("symbol", "rank", "weight", "sharpe", "annual_volatility"),
+            ]
         ],
         "kmeans_clusters.csv": data.clusters[["symbol", "cluster", "is_leader", *measures]],
         "kmeans_portfolio.csv": portfolio[["symbol", "cluster", "weight", "sharpe"]],

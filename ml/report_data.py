@@ -57,6 +57,7 @@ class ReportData:
         weights: `gold.index_weights` of the in-sample index at `as_of`.
         decisions: `gold.index_decisions` of it.
         indices: The walk-forward indices, by name.
+        torn: Names of those that are left out, for their tables are of different runs.
         pca_components: `ml.pca_components` of the newest run.
         clusters: `ml.clusters` of the newest run.
         importances: `ml.feature_importances` of the newest run.
@@ -77,6 +78,7 @@ class ReportData:
     weights: pd.DataFrame
     decisions: pd.DataFrame
     indices: Sequence[IndexResult]
+    torn: Sequence[str]
     pca_components: pd.DataFrame
     clusters: pd.DataFrame
     importances: pd.DataFrame
@@ -109,8 +111,8 @@ def load_report_data(lake: Lake, settings: Settings) -> ReportData:
     importances = _newest_run(lake, FEATURE_IMPORTANCES, scope, "gbt", runs)
     made = {"asset_metrics": metrics, "correlations": correlations, "smart_index": weights}
     made |= {"pca": components, "kmeans": clusters, "gbt": importances}
-    indices = load_index_results(lake, settings)
-    shown = with_runs_of_indices(runs_of(runs, made), runs, indices)
+    found = load_index_results(lake, settings)
+    shown = with_runs_of_indices(runs_of(runs, made), runs, found.whole)
     return ReportData(
         **settings.scope,
         as_of=metrics["as_of"].iloc[0],
@@ -120,7 +122,8 @@ def load_report_data(lake: Lake, settings: Settings) -> ReportData:
         correlations=correlations.sort_values(["symbol_a", "symbol_b"], ignore_index=True),
         weights=weights.sort_values("rank", ignore_index=True),
         decisions=rows(lake, INDEX_DECISIONS, of_index).sort_values("symbol", ignore_index=True),
-        indices=indices,
+        indices=found.whole,
+        torn=found.torn,
         pca_components=components.sort_values("component", ignore_index=True),
         clusters=clusters.sort_values(["cluster", "symbol"], ignore_index=True),
         importances=importances.sort_values(

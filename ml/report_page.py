@@ -52,6 +52,7 @@ def render(data: ReportData) -> str:
         images=_images(data),
         tables=report_tables(data),
         indices=[index_section(index, MARKETS[data.market]) for index in data.indices],
+        torn=data.torn,
         skill=skill(data.gbt_figures),
     )
 

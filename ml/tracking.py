@@ -165,7 +165,7 @@ class TrackedRun:
 
 @contextmanager
 def tracked_run(
-    context: TaskContext, experiment: str, evaluation: str, name: str = ""
+    context: TaskContext, experiment: str, evaluation: str, name: str = "", without: str = ""
 ) -> Iterator[TrackedRun]:
     """Open the parent run of a task; an error inside marks it as failed.
 
@@ -176,6 +176,7 @@ def tracked_run(
         experiment: Last part of the experiment's name, `candlelake/<experiment>`.
         evaluation: How its metrics were had: `in_sample` or `walk_forward`.
         name: What sets it apart from the task's other parent runs, if it has any.
+        without: A section of the settings that is no parameter, for it need not hold of this run.
     """
     disable_logging()  # type: ignore[no-untyped-call]  # mlflow gives it no types
     logging.getLogger("alembic").setLevel(logging.ERROR)
@@ -190,7 +191,8 @@ def tracked_run(
         tags={**_tags(context), "candlelake.evaluation": evaluation},
     ) as active:
         run = TrackedRun(context, active)
-        run.log_params(flat(context.settings.model_dump(mode="json")))
+        settings = context.settings.model_dump(mode="json")
+        run.log_params(flat({key: value for key, value in settings.items() if key != without}))
         yield run
 
 

@@ -8,9 +8,10 @@ import numpy as np
 
 from gold.backtest import Levels, chain
 from gold.calendar import HoldingPeriod, holding_periods, rebalance_dates
-from gold.decisions import Determination
+from gold.decisions import Determination, with_sales
 from gold.eligibility import Eligibility
 from gold.holding import HeldPeriod, hold, price_panel
+from gold.index_rows import held_of, held_rows
 from gold.lookback import Lookback, LookbackCandles, determine_in_turn, look_back
 from gold.random_portfolios import BITCOIN, portfolio_weights
 from gold.returns import BoolArray, FloatArray, IntArray
@@ -152,13 +153,14 @@ def aligned(market: Published) -> Candles:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Everything an index run makes, and the symbols of each holding period's weights."""
+    """Everything an index run makes; `sold` is by the open of a bar."""
 
     dates: IntArray
     determinations: tuple[Determination, ...]
     periods: tuple[HoldingPeriod, ...]
     held: tuple[HeldPeriod, ...]
     levels: Levels | None
+    sold: dict[int, list[str]]
 
 
 def run_index(
@@ -179,7 +181,12 @@ def run_index(
     ]
     held = hold_all(candles, periods, weights, rules)
     levels = chain(held, interval, rules.cost_bps / 1e4) if held else None
-    return Outcome(dates, made, periods, tuple(held), levels)
+    sold: dict[int, list[str]] = {}
+    for period, each, targets in zip(periods, held, weights, strict=False):
+        rows = held_rows(period.as_of, each, candles.symbols, targets[0] > 0)
+        sold |= held_of(rows, period, interval)[1]
+    made = with_sales(made, dates.tolist(), sold, interval_micros(interval))
+    return Outcome(dates, made, periods, tuple(held), levels, sold)
 
 
 def target_weights(

@@ -21,7 +21,7 @@ from gold.eligibility import (
     too_young,
     without_ratio,
 )
-from gold.lookback import LookbackCandles, look_back
+from gold.lookback import Lookback, LookbackCandles, determine_in_turn, look_back
 from gold.metrics import asset_metrics
 from lakehouse.intervals import MICROS_PER_DAY
 from tests.gold.markets import (
@@ -103,6 +103,17 @@ def test_filled_bars_are_not_real_ones() -> None:
     assert too_few_bars(485, date()) == Refusal(
         "history", "485 of 540 bars are real, a share of 0.9 needed"
     )
+
+
+@pytest.mark.parametrize("days", [30, 50, 90, 180])
+def test_a_share_that_is_just_reached_is_enough(days: int) -> None:
+    for percent in range(1, 101):
+        bars, rest = divmod(days * 6 * percent, 100)
+        if rest:
+            continue
+        rules = date(lookback_days=days, min_real_share=percent / 100)
+        assert too_few_bars(bars, rules) is None, percent
+        assert too_few_bars(bars - 1, rules) is not None, percent
 
 
 @pytest.mark.parametrize(
@@ -252,6 +263,39 @@ def test_every_listed_symbol_is_decided_once_at_every_date() -> None:
             if held:
                 assert sum(row.weight for row in made.holdings) == pytest.approx(1, abs=1e-12)
     assert rules == set(get_args(Rule))  # the market shows each rule at work
+
+
+def of_volume(as_of: int, volumes: dict[str, float]) -> Lookback:
+    """What a date knows of symbols that differ in their volume alone."""
+    count = len(volumes)
+    full = np.full(count, 540)
+    ratios = np.arange(count, 0, -1, dtype=np.float64)
+    found = Candidates(
+        tuple(volumes),
+        np.zeros(count, dtype=np.int64),
+        np.full(count, as_of - BAR),
+        full,
+        full - 1,
+        ratios,
+        np.ones(count),
+        np.array(list(volumes.values())),
+    )
+    known = Eligibility(rules_with(), as_of, "4h", MAX_FILL_BARS)
+    return Lookback(known, found, np.empty((0, 2), dtype=np.int64), np.empty(0))
+
+
+def test_a_member_that_left_must_enter_again() -> None:
+    # Enough to stay, and too little to enter: a member stays, one that has left does not return.
+    volumes = [2e7, 7e6, 1e6, 7e6, 7e6, 2e7, 7e6]
+    dates = [AS_OF + place * 30 * MICROS_PER_DAY for place in range(len(volumes))]
+    lookbacks = [
+        of_volume(as_of, {"AUSDT": volume, "BUSDT": 2e7})
+        for as_of, volume in zip(dates, volumes, strict=True)
+    ]
+    made = determine_in_turn(lookbacks, rules_with())
+    assert ["".join(sorted(each.members)) for each in made] == [
+        *("AUSDTBUSDT", "AUSDTBUSDT", "BUSDT", "BUSDT", "BUSDT", "AUSDTBUSDT", "AUSDTBUSDT"),
+    ]
 
 
 def test_members_stay_on_less_volume_and_within_the_buffer() -> None:

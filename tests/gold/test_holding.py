@@ -1,7 +1,6 @@
 """Holding periods and chained levels: by hand, and by units and cash."""
 
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +10,16 @@ from hypothesis import strategies as st
 
 from gold.backtest import Levels, chain
 from gold.calendar import HoldingPeriod, holding_periods, rebalance_dates
+from gold.decisions import minute
 from gold.holding import Execution, PricePanel, hold, one_way_turnover, price_panel
+from gold.index_rows import held_of, held_rows
 from gold.returns import FloatArray
 from lakehouse.intervals import MICROS_PER_DAY, interval_micros
 from lakehouse.settings import RuleSettings
 from tests.gold.markets import (
+    START,
     Candles,
+    Published,
     aligned,
     hold_all,
     random_market,
@@ -158,23 +161,34 @@ def test_levels_equal_units_and_cash(
 @given(SEEDS, st.sampled_from(["next_open", "close"]))
 def test_no_jump_at_a_rebalance_before_costs(seed: int, execution: Execution) -> None:
     market = random_market(seed, days=75)
+    market = replace(market, present=np.ones_like(market.present))
     liquid = {"enter_volume": 0, "stay_volume": 0}
     rules = rules_with(
         calendar="weekly", lookback_days=14, top_n=3, cost_bps=0, execution=execution, **liquid
     )
     outcome = run_index(market, rules)
     assert outcome.levels is not None
-    start = {int(time): row for row, time in enumerate(outcome.levels.open_time)}
-    for (period, after), held in zip(pairwise(outcome.periods), outcome.held[:-1], strict=True):
-        first, row = start[period.start], start[after.start]
-        entered = outcome.levels.level[first] / held.growth[0]
-        value = entered * held.exit_growth  # at the prices of the rebalance, by the old weights
-        following = outcome.held[outcome.periods.index(after)]
-        np.testing.assert_allclose(
-            value * following.growth[0], outcome.levels.level[row], rtol=1e-12
+    level = dict(zip(outcome.levels.open_time.tolist(), outcome.levels.level[:, 0], strict=True))
+    step = interval_micros("4h")
+    code = {symbol: position for position, symbol in enumerate(market.symbols)}
+    value = 1000.0
+    for period, made in zip(outcome.periods, outcome.determinations, strict=False):
+        start, end = ((at - market.start) // step for at in (period.start, period.end))
+        at_open = execution == "next_open"
+        bought = market.open[start] if at_open else market.close[start - 1]
+        units = {
+            code[row.symbol]: row.weight * value / bought[code[row.symbol]] for row in made.holdings
+        }
+        assert level[period.start] == pytest.approx(worth(units, market.close[start]), rel=1e-12)
+        assert level[period.end - step] == pytest.approx(
+            worth(units, market.close[end - 1]), rel=1e-12
         )
-        if execution == "close":
-            np.testing.assert_allclose(value, outcome.levels.level[row - 1], rtol=1e-12)
+        if end < len(market.open):
+            value = worth(units, market.open[end] if at_open else market.close[end - 1])
+
+
+def worth(units: dict[int, float], price: FloatArray) -> float:
+    return sum(number * float(price[symbol]) for symbol, number in units.items())
 
 
 def panel_of(*closes: list[float], exits: list[float] | None = None) -> PricePanel:
@@ -218,6 +232,48 @@ def test_a_symbol_that_stops_before_the_first_close_is_sold_at_its_entry() -> No
     assert levels.level[:, 0] == pytest.approx([1000, 1000 * 0.99**2, 1000 * 0.99**2], rel=1e-15)
     assert levels.turnover[:, 0].tolist() == [0, 2, 0]
     assert levels.cost[:, 0] == pytest.approx([0, 1 - 0.99**2, 0], rel=1e-12)
+
+
+def test_only_what_was_bought_is_named_as_sold() -> None:
+    # A is held to the end, B stops, C has no price to buy it at, D stops before the first close,
+    # and E, of which the same is true, is no member.
+    columns = ([10, 11, 12], [10, 8, NAN], [NAN, 8, 9], [10, NAN, NAN], [10, NAN, NAN])
+    weights = np.array([[0.4, 0.2, 0.2, 0.2, 0.0], [0.0, 0.0, 0.0, 0.0, 1.0]])
+    held = hold(panel_of(*columns), weights, None, 0.001)
+    rows = held_rows(0, held, list("ABCDE"), weights[0] > 0)
+    assert held_of(rows, HoldingPeriod(0, 0, 2 * DAY), "1d")[1] == {0: ["D"], DAY: ["B"]}
+
+
+def market_in_which_one_stops(stopped: int, back: int | None = None) -> Published:
+    """Three coins of 4h bars, of which A lacks those from one (to another)."""
+    rng = np.random.default_rng(1)
+    close = np.exp(np.cumsum(rng.normal([0.002, 0.0005, 0.0005], 0.01, (170 * 6, 3)), axis=0))
+    opens = np.vstack([np.ones((1, 3)), close[:-1]])
+    present = np.ones(close.shape, dtype=np.bool_)
+    present[stopped:back, 0] = False
+    names = ("AUSDT", "BTCUSDT", "CUSDT")
+    return Published(names, "4h", opens, close, np.full(close.shape, 1e8), present)
+
+
+@pytest.mark.parametrize("delay_bars", [0, 4])
+@pytest.mark.parametrize("lacking", [7, 60])
+def test_the_next_decision_says_that_a_member_was_sold(delay_bars: int, lacking: int) -> None:
+    rules = rules_with(top_n=3, correlation_threshold=1.0, delay_bars=delay_bars)
+    whole = run_index(market_in_which_one_stops(170 * 6), rules)
+    first, second = ((at - START) // interval_micros("4h") for at in whole.dates[:2].tolist())
+    found = []
+    for stopped in (first + 20, second - 7, second - 6, second - 5):
+        outcome = run_index(market_in_which_one_stops(stopped, stopped + lacking), rules)
+        at = START + (stopped + 6) * interval_micros("4h")
+        own = [made.decisions[0].detail for made in outcome.determinations]
+        told = [place for place, detail in enumerate(own) if "a member until sold" in detail]
+        assert all(own[place].endswith(f"sold at the bar of {minute(at)}") for place in told)
+        assert bool(told) == (at in outcome.sold)
+        found.append(told)
+    # Sold within the period; at the last bar before the date; at the first one after it, of which
+    # the next determination cannot know (without a delay it is not held then, for lack of a price
+    # to buy it at); and bought at the flat price of a filled bar, to be sold one bar later.
+    assert found == [[1], [1], [2] if delay_bars else [], [2]]
 
 
 def test_buy_and_hold_never_trades_again() -> None:

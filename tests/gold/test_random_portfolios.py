@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
+from gold.index_tables import level_names, statistics
 from gold.random_portfolios import portfolio_weights, random_draws
+from tests.gold.markets import random_market, rules_with, run_index
 
+EDGES = ("p05", "p50", "p95")
 AS_OF = 1_735_689_600_000_000
 
 
@@ -49,6 +52,25 @@ def test_weights_of_the_index_and_its_benchmarks() -> None:
     ]
     assert set(map(tuple, np.sort(weights[3:], axis=1).tolist())) == {(0, 0, 0, 0, 0.5, 0.5)}
     assert not weights[3:, [2, 3]].any()  # neither Bitcoin, which is not eligible, nor the fourth
+
+
+@pytest.mark.parametrize(("top_n", "defined"), [(3, True), (20, False)])
+def test_portfolios_that_all_hold_everything_tell_nothing_of_luck(
+    top_n: int, defined: bool
+) -> None:
+    rules = rules_with(calendar="weekly", lookback_days=20, top_n=top_n)
+    outcome = run_index(random_market(3, days=60), rules, portfolios=30)
+    assert outcome.levels is not None
+    assert max(len(made.eligible) for made in outcome.determinations) in range(4, 10)
+    names = level_names("mine", has_bitcoin=True)
+    found = {
+        row.statistic: row.value
+        for row in statistics(outcome.levels, names, "4h", trials=1)
+        if row.statistic.startswith("random_")
+    }
+    assert set(found) == {"random_share_below", *(f"random_{p}_total_return" for p in EDGES)}
+    assert (found["random_share_below"] is not None) == defined
+    assert (found["random_p05_total_return"] != found["random_p95_total_return"]) == defined
 
 
 NOTHING = np.array([], dtype=np.int64)

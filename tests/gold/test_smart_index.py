@@ -312,9 +312,9 @@ def test_a_member_within_the_buffer_keeps_its_place_and_its_rank() -> None:
     assert [(row.symbol, row.rank) for row in outcome.holdings] == [("A", 1), ("C", 3)]
     assert [row.detail for row in outcome.decisions] == [
         "rank 1 of 4, Sharpe 4.00; weight 0.5000",
-        "rank 2 of 4, Sharpe 3.00; 2 are held, members first",
+        "rank 2 of 4, Sharpe 3.00; 2 are held, members down to rank 3 first",
         "rank 3 of 4, Sharpe 2.00; weight 0.5000",
-        "rank 4 of 4, Sharpe 1.00; the first 2 are held",
+        "rank 4 of 4, Sharpe 1.00; 2 are held, members down to rank 3 first",
     ]
 
 
@@ -334,6 +334,17 @@ def test_the_rules_cap_the_weights() -> None:
     )
     # 20 : 2 : 1: the first is capped, the others share the rest, the last is lifted to the floor.
     assert [row.weight for row in outcome.holdings] == pytest.approx([0.5, 0.3, 0.2], abs=1e-15)
+
+
+def test_a_cap_that_too_few_members_can_keep_is_named_where_it_is_broken() -> None:
+    few = [
+        determination(["A", "B", "C"][:n], [3, 2, 1][:n], [1, 2, 3][:n], np.eye(n), cap=0.4)
+        for n in (1, 2, 3)
+    ]
+    told = "weight {}, above the cap of 0.4 that {} cannot keep"
+    assert [each.decisions[0].detail.partition("; ")[2] for each in few] == [
+        *(told.format("1.0000", "1 member"), told.format("0.5000", "2 members"), "weight 0.4000"),
+    ]
 
 
 def test_results_are_frozen() -> None:

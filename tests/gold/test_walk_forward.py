@@ -17,6 +17,7 @@ from gold.contracts import (
     INDEX_WEIGHTS,
 )
 from gold.tasks import smart_index
+from lakehouse.contracts import TableContract
 from lakehouse.errors import NotEnoughData
 from lakehouse.settings import Settings
 from lakehouse.tables import Lake
@@ -25,7 +26,7 @@ from silver.contracts import CANDLES, LISTINGS
 from tests.pipelines import as_arrow, changed_settings, do, interpreted, rows
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
 START = pd.Timestamp("2024-10-01", tz="UTC")
 BAR = pd.Timedelta(hours=4)
@@ -274,6 +275,16 @@ def test_a_member_that_stops_is_sold_and_named(made: Made) -> None:
     }
     named = made.outcome.figures["smart_monthly, sold as they stopped trading"]
     assert named == f"{BACK}, {STOPPED}"
+    details = {
+        (row["as_of"], row["symbol"]): row["detail"] for row in made.tables["index_decisions"]
+    }
+    told = {key: detail for key, detail in details.items() if "a member until sold" in detail}
+    for at, symbols in sold.items():
+        following = min(date for date in mondays() if date >= at + BAR)
+        assert told.pop((following, symbols[0])).endswith(
+            f"; a member until sold at the bar of {at:%Y-%m-%d %H:%M}"
+        )
+    assert told == {}
 
 
 def test_rows_name_their_run_and_what_they_were_made_from(made: Made) -> None:
@@ -324,14 +335,6 @@ def test_cutting_the_future_changes_no_bit_of_the_past(
         assert earlier[name] == past, name
 
 
-def test_too_short_a_history_is_told(spark: SparkSession, of: Any, tmp_path: Any) -> None:
-    candles = market()
-    settings = of(tmp_path)
-    stored(spark, settings, candles[candles["open_time"] < START + pd.Timedelta(days=10)])
-    with pytest.raises(NotEnoughData, match=r"do not reach over 14 days.*index.lookback_days"):
-        do(spark, settings, smart_index, "run-1")
-
-
 def test_an_index_with_nothing_eligible_is_cash(
     spark: SparkSession, of: Any, tmp_path: Any
 ) -> None:
@@ -354,3 +357,20 @@ def test_a_run_with_no_level_leaves_none_of_an_earlier_run(
     assert "none in effect yet" in again.outcome.message
     for name in ("index_levels", "index_random_levels", "index_statistics"):
         assert again.tables[name] == []
+    # And none of an index that the settings do not name any more, or that the candles are too few
+    # for: it would be taken for a current one.
+    lake = again.lake
+    lake.append(INDEX_WEIGHTS, renamed(lake, INDEX_WEIGHTS, "smart_monthly", "gone"))
+    lake.append(INDEX_DECISIONS, renamed(lake, INDEX_DECISIONS, "smart_monthly", "gone"))
+    settings = of(tmp_path)
+    stored(spark, settings, candles[candles["open_time"] < START + pd.Timedelta(days=10)])
+    with pytest.raises(NotEnoughData, match=r"do not reach over 14 days.*index.lookback_days"):
+        do(spark, settings, smart_index, "run-1")
+    assert {contract.name: rows(lake, contract) for contract in TABLES} == {
+        contract.name: [] for contract in TABLES
+    }
+
+
+def renamed(lake: Lake, contract: TableContract, name: str, other: str) -> DataFrame:
+    """The rows of an index under another name."""
+    return lake.read_own(contract).where(f"index_name = '{name}'").replace(name, other)

@@ -135,6 +135,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "silver.quote_volume_tolerance": SHARE,
     "quality.max_rejected_share": SHARE,
     "index.mode": st.sampled_from(["static", "monthly", "both"]),
+    "index.lookback_days": st.integers(9, 400),  # 4h bars of fewer days are too few
     "index.calendar": st.sampled_from(["monthly", "weekly", "quarterly"]),
     "index.exclusions.reviewed": st.sampled_from(["2024-02-29", "2026-01-31"]),
     "index.min_real_share": SHARE,
@@ -220,6 +221,17 @@ def test_a_named_rulebook_is_the_rules_of_the_index_with_some_changed(environmen
     }
 
 
+def test_a_named_rulebook_changes_one_list_of_exclusions_and_keeps_the_others() -> None:
+    index = load_settings(SAMPLE, ["index.rulebooks.a.exclusions.wrapped=[WBTC]"]).index
+    base = index.exclusions
+    assert index.rulebooks["a"].exclusions == base.model_copy(update={"wrapped": ("WBTC",)})
+
+
+def test_a_static_index_has_no_lookback_that_could_be_too_short() -> None:
+    overrides = ["index.mode=static", "index.lookback_days=1"]
+    assert load_settings(SAMPLE, overrides).index.lookback_days == 1
+
+
 @pytest.mark.parametrize("name", ["smart_monthly", "equal_weight", "buy_and_hold_btc", "random_1"])
 def test_a_named_rulebook_takes_no_name_of_another_index(name: str) -> None:
     said = refused(SAMPLE, f"index.rulebooks.{name}={{}}")
@@ -235,6 +247,12 @@ def test_the_name_of_a_rulebook_is_one_that_a_table_can_hold(name: str) -> None:
 @pytest.mark.parametrize(
     ("overrides", "reason"),
     [
+        (["index.lookback_days=8"], "lookback_days 8 gives 47 returns of 4h bars"),
+        (["index.lookback_days=8"], "make it 9 or more"),
+        (["index.lookback_days=51", "archive.interval=1d"], "gives 50 returns of 1d bars"),
+        (["index.rulebooks={a: {lookback_days: 8}}"], "index: rulebooks.a.lookback_days 8 gives"),
+        (["index.exclusions.stable=[BTCUSDT]"], "name its base asset, BTC"),
+        (["index.rulebooks={a: {exclusions: {wrapped: [ETHUSDT]}}}"], "name its base asset, ETH"),
         (["index.enter_volume=1"], "stay_volume 5e+06 is above enter_volume 1"),
         (["index.cap=0.04"], "20 members of at most cap 0.04 do not reach 1"),
         (["index.floor=0.06"], "20 members of at least floor 0.06 exceed 1"),

@@ -31,16 +31,21 @@ TRADES = {
     STOPPED_AT: (0.2, 0.0002, ["GONEUSDT"]),
     DATES[1]: (0.4, 0.0004, None),
 }
-RULES = {
+RULES: dict[str, Any] = {
     "calendar": "monthly",
     "lookback_days": 90,
     "exclusions": {"stable": ["USDC"]},
     "correlation_threshold": 0.85,
     "top_n": 20,
+    "rank_buffer": 0,
+    "cap": 1.0,
+    "floor": 0.0,
+    "delay_bars": 0,
     "weighting": "inverse_volatility",
     "execution": "next_open",
     "cost_bps": 10,
     "random_portfolios": 500,
+    "trials": 3,
 }
 CHANGES = [
     (DATES[0], "in", "AUSDT", 0.5, "rank", "rank 1"),
@@ -145,7 +150,7 @@ def index_result() -> IndexResult:
     levels = pd.DataFrame(level_rows())
     day = levels["open_time"].dt.floor("D")
     by_day = levels.groupby(["index_name", day, levels["period_return"].isna()], sort=False)
-    last = by_day[["index_name", "open_time", "level"]].tail(1).reset_index(drop=True)
+    last = by_day[["index_name", "open_time", "level", "drawdown"]].tail(1).reset_index(drop=True)
     random = pd.DataFrame(random_rows())
     own = levels[levels["index_name"] == NAME]
     trades = own[own["turnover"] > 0][["open_time", "turnover", "cost", "sold"]]
@@ -155,7 +160,7 @@ def index_result() -> IndexResult:
         run_id=RUN_ID,
         interval="4h",
         rules=RULES,
-        levels=last.assign(drawdown=by_day["drawdown"].min().to_numpy()),
+        levels=last.assign(deepest_drawdown=by_day["drawdown"].min().to_numpy()),
         random=random[random["open_time"].isin(last["open_time"])].reset_index(drop=True),
         trades=trades.reset_index(drop=True),
         statistics=statistics.assign(at=pd.to_datetime(statistics["at"], utc=True)),

@@ -55,6 +55,12 @@ TABLES: list[tuple[TableContract, list[dict[str, Any]]]] = [
 ]
 
 
+# In the order in which a run writes them.
+WRITTEN = (INDEX_WEIGHTS, INDEX_DECISIONS, INDEX_LEVELS, INDEX_STATISTICS, INDEX_RANDOM_LEVELS)
+# Indices whose newer run was killed after so many of them; that of the last wrote no weight.
+TORN = {"torn_1": 1, "torn_2": 2, "torn_3": 3, "torn_4": 4, "torn_in_cash": 1}
+
+
 def stamped(
     contract: TableContract, rows: Sequence[Mapping[str, Any]], **stamp: str
 ) -> list[dict[str, Any]]:
@@ -97,7 +103,7 @@ def recorded_run(settings: Settings) -> dict[str, Any]:
 def logged(
     spark: SparkSession, trained_once: Trained, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Settings, dict[str, IndexResult], TaskOutcome]:
-    """Two indices of this market, one of another market, and rows of an older run."""
+    """Two indices of this market, one of another, and those that a killed run left torn."""
     settings = trained_once.settings.model_copy(
         update={"warehouse": str(tmp_path_factory.mktemp("indices") / "lake")}
     )
@@ -116,15 +122,18 @@ def logged(
             found = [
                 row for mine, stamp in stamps for row in stamped(contract, mine or rows, **stamp)
             ]
-            if contract is INDEX_WEIGHTS:  # half of another run's commit
-                stale = {"name": NAME, "market": "um", "run_id": "run-newer"}
-                found += stamped(contract, [{**rows[0], "symbol": "STALEUSDT"}], **stale)
+            for name, written in TORN.items():
+                newer = contract in WRITTEN[:written]
+                stamp = {"name": name, "market": "um", "run_id": "newer" if newer else RUN_ID}
+                if not (newer and name == "torn_in_cash"):
+                    found += stamped(contract, few or rows, **stamp)
             lake.append(contract, lake.frame(contract, found))
         lake.append(TASK_RUNS, lake.frame(TASK_RUNS, [recorded_run(settings)]))
         reader = Lake(spark, settings.warehouse)
-        results = {each.name: each for each in load_index_results(reader, settings)}
+        loaded = load_index_results(reader, settings)
         outcome = do(spark, settings, index_run, "run-2")
-    return settings, results, outcome
+    assert loaded.torn == tuple(sorted(TORN))
+    return settings, {each.name: each for each in loaded.whole}, outcome
 
 
 Logged = tuple[Settings, dict[str, IndexResult], TaskOutcome]
@@ -169,6 +178,7 @@ def test_each_index_is_a_run_that_can_be_compared(logged: Logged) -> None:
     settings, _, outcome = logged
     assert set(outcome.figures) == {NAME, OTHER}
     assert not outcome.unchanged
+    assert f"left out: {', '.join(sorted(TORN))}, for" in outcome.message
     mlflow.set_tracking_uri(settings.mlflow.tracking_uri)
     run = mlflow.get_run(outcome.figures[NAME])
     assert mlflow.get_experiment(run.info.experiment_id).name == "candlelake/index"
@@ -182,6 +192,8 @@ def test_each_index_is_a_run_that_can_be_compared(logged: Logged) -> None:
         ("max_drawdown_peak", "2025-01-01 00:00"),
     }
     assert "max_drawdown_recovery" not in run.data.params
+    # The rules of the settings need not be those of this index.
+    assert not [name for name in run.data.params if name.startswith("index.")]
     assert run.data.metrics == metrics(index_result())
     inputs = {each.dataset.name for each in run.inputs.dataset_inputs}
     assert inputs == {f"{contract.full_name}@v1" for contract, _ in TABLES}

@@ -27,7 +27,7 @@ from ml.report_data import (
 from ml.report_page import correlation_matrix, render, skill
 from ml.report_tables import report_tables
 from tests.ml.made_up_index import HOSTILE as HOSTILE_MEMBER
-from tests.ml.made_up_index import index_result
+from tests.ml.made_up_index import index_result, level_rows
 
 AS_OF = pd.Timestamp("2026-01-01", tz="UTC")
 MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
@@ -114,6 +114,7 @@ def report_data() -> ReportData:
             }
         ),
         indices=(),
+        torn=(),
         pca_components=pd.DataFrame(
             {
                 "component": [1, 2],
@@ -453,9 +454,12 @@ def test_csv_files_give_every_number_back(tmp_path: Path) -> None:
     }
     assert set(read) == set(exports(data))
     index = read["smart_index.csv"]
-    assert list(index) == ["symbol", "rank", "weight", "sharpe", "annual_volatility", "as_of"]
     assert index["as_of"].tolist() == ["2026-01-01T00:00:00Z"] * 2
-    assert_same(index.drop(columns="as_of"), data.weights[list(index)].drop(columns="as_of"))
+    # In-sample weights must not be taken for those of an index that could have been followed.
+    assert index["index_name"].tolist() == ["smart_static"] * 2
+    assert index["evaluation"].tolist() == ["in_sample"] * 2
+    figures = ["symbol", "rank", "weight", "sharpe", "annual_volatility"]
+    assert_same(index[figures], data.weights[figures])
     clusters = read["kmeans_clusters.csv"]
     assert_same(clusters, data.clusters[list(clusters)])
     assert_same(read["pca_components.csv"], data.pca_components)
@@ -471,7 +475,7 @@ def test_a_null_is_an_empty_field_and_a_section_without_rows_a_header() -> None:
     files = {name: frame.to_csv(index=False) for name, frame in exports(data).items()}
     assert files["kmeans_clusters.csv"].splitlines()[2] == "BTCUSDT,0,False,-1.0571,0.715,"
     assert files["smart_index.csv"].splitlines() == [
-        "symbol,rank,weight,sharpe,annual_volatility,as_of"
+        "index_name,evaluation,as_of,symbol,rank,weight,sharpe,annual_volatility"
     ]
     assert len(files["pca_components.csv"].splitlines()) == 1
 
@@ -572,6 +576,7 @@ def test_a_walk_forward_index_has_a_section_with_its_label_and_the_caveat(walked
         "Nobody came in or went out.",
     ):
         assert words in section
+    assert "as many eligible names as the index may hold" in section
     page = Page(walked)
     assert len(page.references) == 12
     assert "b" not in page.tags
@@ -593,6 +598,12 @@ def test_a_page_without_a_walk_forward_index_does_not_speak_of_one(page: Page) -
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_an_index_whose_tables_are_of_two_runs_is_left_out_in_words() -> None:
+    section = Page(render(replace(report_data(), torn=("top10",)))).sections["Index top10"]
+    assert "Left out: its tables are of different runs" in section
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_a_warehouse_of_walk_forward_indices_alone_misses_no_in_sample_one() -> None:
     page = Page(render(replace(empty(report_data(), "weights"), indices=(index_result(),))))
     assert "No in-sample index in this warehouse: index.mode asks for none." in page.text
@@ -602,6 +613,9 @@ def test_a_warehouse_of_walk_forward_indices_alone_misses_no_in_sample_one() -> 
 def test_csv_files_of_the_walk_forward_indices() -> None:
     files = exports(replace(report_data(), indices=(index_result(), index_result())))
     levels = files["index_levels_daily.csv"]
+    last = pd.DataFrame(level_rows()).set_index(["index_name", "open_time"])["drawdown"]
+    at = pd.MultiIndex.from_arrays([levels["index_name"], pd.to_datetime(levels["open_time"])])
+    assert levels["drawdown"].tolist() == last[at].tolist()  # of the bar that the row names
     assert list(levels) == ["rulebook", "index_name", "open_time", "level", "drawdown"]
     assert levels["open_time"].iloc[0] == "2024-12-31T20:00:00Z"
     assert len(levels) == 2 * len(index_result().levels)
