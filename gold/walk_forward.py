@@ -30,16 +30,14 @@ from gold.index_rows import (
     lookback_of,
     lookback_rows,
 )
+from gold.listings import Listings
 from gold.lookback import Lookback, determine_in_turn, look_back
 from gold.random_portfolios import BITCOIN, portfolio_weights
-from gold.statistics import no_candles, scoped_candles
+from gold.statistics import scoped_candles
+from gold.windows import by_date, in_windows
 from lakehouse.intervals import MICROS_PER_DAY, interval_micros
-from lakehouse.sql import equals
-from silver.contracts import LISTINGS
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
     from gold.decisions import Determination
     from gold.returns import IntArray
     from gold.rulebook import Rulebook
@@ -60,31 +58,6 @@ _NO_CANDLES: Final = pa.schema(
 
 
 @dataclass(frozen=True)
-class Listings:
-    """Symbols of a market by name, with the open of each one's first published bar.
-
-    Attributes:
-        symbols: N symbols, ascending.
-        first_open_time: N opens, UTC microseconds.
-        last_open: Open of the market's last published bar.
-    """
-
-    symbols: tuple[str, ...]
-    first_open_time: IntArray
-    last_open: int
-
-    @property
-    def first_open(self) -> int:
-        """Open of the market's first published bar."""
-        return int(self.first_open_time.min())
-
-    def before(self, as_of: int) -> tuple[tuple[str, ...], IntArray]:
-        """Symbols listed before a date, and their first opens."""
-        known = np.flatnonzero(self.first_open_time < as_of)
-        return tuple(self.symbols[i] for i in known), self.first_open_time[known]
-
-
-@dataclass(frozen=True)
 class WalkForward:
     """What a walk-forward index was and did.
 
@@ -102,26 +75,6 @@ class WalkForward:
     levels: Levels | None
     has_bitcoin: bool
     stopped: dict[int, list[str]]
-
-
-def listings(context: TaskContext) -> Listings:
-    """The market's symbols, from silver.listings.
-
-    Raises:
-        NotEnoughData: There are no candles.
-    """
-    rows = (
-        context.lake.read(LISTINGS)
-        .where(equals(context.settings.scope))
-        .where("first_open_time IS NOT NULL")
-        .select("symbol", F.unix_micros("first_open_time"), F.unix_micros("last_open_time"))
-        .toArrow()
-        .sort_by("symbol")
-    )
-    if not rows.num_rows:
-        raise no_candles(context)
-    _, first, last = rows.columns
-    return Listings(tuple(rows["symbol"].to_pylist()), first.to_numpy(), int(last.to_numpy().max()))
 
 
 def determination_dates(settings: Settings, rulebook: Rulebook, market: Listings) -> IntArray:
@@ -147,8 +100,27 @@ def walk_forward(
         market: Its symbols.
         dates: At least one date, ascending.
     """
+    known = lookbacks(context, rulebook, market, dates)
+    return hold_in_turn(context, rulebook, market, dates, determine_in_turn(known, rulebook.rules))
+
+
+def hold_in_turn(
+    context: TaskContext,
+    rulebook: Rulebook,
+    market: Listings,
+    dates: IntArray,
+    determinations: tuple[Determination, ...],
+) -> WalkForward:
+    """Hold each determination until the next one's trades, beside the benchmarks.
+
+    Args:
+        context: The task.
+        rulebook: The index; of its rules those of the trades and the costs.
+        market: Its symbols.
+        dates: D >= 1 dates, ascending.
+        determinations: D determinations, each from what was known at its date.
+    """
     settings = context.settings
-    determinations = determine_in_turn(_lookbacks(context, rulebook, market, dates), rulebook.rules)
     periods = holding_periods(
         dates, market.last_open, settings.archive.interval, rulebook.rules.delay_bars
     )
@@ -158,7 +130,7 @@ def walk_forward(
         # A period must have a row, though nothing be eligible in a market without Bitcoin.
         always = {BITCOIN if has_bitcoin else market.symbols[0]}
         rows = _held(context, rulebook, periods, determinations, always)
-        pieces = _by_date(rows)
+        pieces = by_date(rows)
         held = []
         for period in periods:
             piece, gone = held_of(pieces[period.as_of], period, settings.archive.interval)
@@ -169,10 +141,13 @@ def walk_forward(
     return WalkForward(dates, determinations, levels, has_bitcoin, stopped)
 
 
-def _lookbacks(
+def lookbacks(
     context: TaskContext, rulebook: Rulebook, market: Listings, dates: IntArray
 ) -> Iterable[Lookback]:
-    """What each date knows: the candles of its lookback, looked at by one task of an executor."""
+    """What each date knows: the candles of its lookback, looked at by one task of an executor.
+
+    Nothing is computed before the first one is asked for.
+    """
     settings, rules = context.settings, rulebook.rules
     known = {
         int(as_of): Eligibility(
@@ -187,8 +162,8 @@ def _lookbacks(
         return lookback_rows(look_back(symbols, first, lookback_candles(candles, symbols), date))
 
     windows = [(date, date - rules.lookback_days * MICROS_PER_DAY, date) for date in known]
-    candles = _in_windows(context, scoped_candles(context).select(*LOOKBACK_COLUMNS), windows)
-    found = _by_date(candles.groupBy("as_of").applyInArrow(look, LOOKBACK_DDL).toArrow())
+    candles = in_windows(context.spark, scoped_candles(context).select(*LOOKBACK_COLUMNS), windows)
+    found = by_date(candles.groupBy("as_of").applyInArrow(look, LOOKBACK_DDL).toArrow())
     for date in known.values():
         symbols, first = market.before(date.as_of)
         if date.as_of in found:
@@ -209,7 +184,7 @@ def _held(
     step = interval_micros(interval)
     windows = [(period.as_of, period.start - step, period.end + step) for period in periods]
     roster = context.spark.createDataFrame(_roster(periods, determinations, always))
-    candles = _in_windows(context, scoped_candles(context).select(*HOLDING_COLUMNS), windows)
+    candles = in_windows(context.spark, scoped_candles(context).select(*HOLDING_COLUMNS), windows)
     priced = candles.join(
         F.broadcast(roster.select("as_of", "symbol")), on=["as_of", "symbol"], how="left_semi"
     )
@@ -304,34 +279,3 @@ _ROSTER: Final = pa.schema(
         ("next_eligible", pa.bool_()),
     ]
 )
-
-
-def _in_windows(
-    context: TaskContext, candles: DataFrame, windows: Sequence[tuple[int, int, int]]
-) -> DataFrame:
-    """Candles with the `as_of` of each window (as_of, from, to) that they open in; `to` excluded.
-
-    Joined by day first: a range alone would compare every candle with every window.
-    """
-    days = [
-        (day, *window)
-        for window in windows
-        for day in range(window[1] // MICROS_PER_DAY, (window[2] - 1) // MICROS_PER_DAY + 1)
-    ]
-    names = ("day", "as_of", "from_us", "to_us")
-    table = pa.table(dict(zip(names, map(pa.array, zip(*days, strict=True)), strict=True)))
-    inside = (F.col("open_us") >= F.col("from_us")) & (F.col("open_us") < F.col("to_us"))
-    by_day = candles.withColumn("day", F.expr(f"open_us div {MICROS_PER_DAY}"))
-    joined = by_day.join(F.broadcast(context.spark.createDataFrame(table)), on="day", how="inner")
-    return joined.where(inside).select("as_of", *candles.columns)
-
-
-def _by_date(rows: pa.Table) -> dict[int, pa.Table]:
-    """The rows of each as_of."""
-    ordered = rows.sort_by("as_of").combine_chunks()
-    dates, starts = np.unique(ordered["as_of"].to_numpy(), return_index=True)
-    ends = [*starts[1:].tolist(), ordered.num_rows]
-    return {
-        int(date): ordered.slice(start, end - start)
-        for date, start, end in zip(dates, starts.tolist(), ends, strict=True)
-    }
