@@ -26,6 +26,7 @@ from lakehouse.tasks import TaskContext, TaskOutcome
 from ml import plots
 from ml.clusters import cluster_statistics, leaders, renumbering
 from ml.contracts import CLUSTERS
+from ml.results import ModelResult
 from ml.tracking import DOUBLE, INTEGER, TrackedRun, tracked_run
 
 if TYPE_CHECKING:
@@ -60,16 +61,15 @@ def run_kmeans(context: TaskContext) -> TaskOutcome:
     metrics = _newest_metrics(context)
     with tracked_run(context, "kmeans", "in_sample") as run:
         run.log_inputs(ASSET_METRICS)
-        # One partition in symbol order: the start of the algorithm depends on where rows lie.
-        symbols = context.spark.createDataFrame(metrics.select(["symbol", *MEASURES])).coalesce(1)
-        standardised, candidates = _sweep(context, run, symbols, metrics.num_rows)
+        standardised, points = _standardised(context, metrics)
+        candidates = _sweep(context, run, points, metrics.num_rows)
         chosen = candidates[settings.clusters]
-        sharpe = _column(metrics, "sharpe")
-        numbers = renumbering(chosen.label, sharpe, settings.clusters)
-        cluster = numbers[chosen.label]
-        model = PipelineModel([*standardised.stages, chosen.model, _renumber(numbers)])
+        result = _result(metrics, standardised, chosen)
+        cluster = np.asarray(result.output["cluster"].to_numpy(), dtype=np.int64)
         _track(run, context, metrics, cluster, candidates)
-        run.log_model(model, "candlelake-kmeans", dict.fromkeys(MEASURES, DOUBLE), INTEGER)
+        run.log_metrics(result.metrics)
+        run.log_output(result.output)
+        run.log_model(result.model, "candlelake-kmeans", dict.fromkeys(MEASURES, DOUBLE), INTEGER)
         rows = _rows(context, run.mlflow_run_id, metrics, cluster)
         context.lake.replace(
             CLUSTERS, context.lake.frame(CLUSTERS, rows), equals({"run_id": context.run_id})
@@ -79,6 +79,31 @@ def run_kmeans(context: TaskContext) -> TaskOutcome:
         f"silhouette {chosen.silhouette:.2f}",
         {"silhouette": f"{chosen.silhouette:.2f}"},
     )
+
+
+def kmeans_result(context: TaskContext) -> ModelResult:
+    """Fit the number of clusters of the settings to the newest metrics.
+
+    Returns:
+        The output has a row for each symbol, in their order, with its cluster.
+
+    Raises:
+        NotEnoughData: No more symbols with different figures than clusters.
+    """
+    settings = context.settings.ml
+    metrics = _newest_metrics(context)
+    standardised, points = _standardised(context, metrics)
+    chosen = fit_kmeans(points, settings.kmeans.clusters, settings.seed)
+    return _result(metrics, standardised, chosen)
+
+
+def _result(metrics: pa.Table, standardised: PipelineModel, chosen: Clustering) -> ModelResult:
+    """The model and what it says, its clusters numbered by their Sharpe ratios."""
+    numbers = renumbering(chosen.label, _column(metrics, "sharpe"), chosen.model.getK())
+    output = pa.table({"symbol": metrics["symbol"], "cluster": numbers[chosen.label]})
+    model = PipelineModel([*standardised.stages, chosen.model, _renumber(numbers)])
+    figures = {"silhouette": chosen.silhouette, "symbols": float(metrics.num_rows)}
+    return ModelResult(figures, output, model)
 
 
 def _newest_metrics(context: TaskContext) -> pa.Table:
@@ -106,11 +131,11 @@ def _newest_metrics(context: TaskContext) -> pa.Table:
     return metrics
 
 
-def _sweep(
-    context: TaskContext, run: TrackedRun, symbols: DataFrame, count: int
-) -> tuple[PipelineModel, Mapping[int, Clustering]]:
-    """Fit each number of clusters that leaves a cluster more than one symbol."""
-    settings = context.settings.ml.kmeans
+def _standardised(context: TaskContext, metrics: pa.Table) -> tuple[PipelineModel, DataFrame]:
+    """The fitted standardisation, and the symbols that it was fitted to with its results."""
+    symbols = context.spark.createDataFrame(metrics.select(["symbol", *MEASURES]))
+    # One partition in symbol order: the start of the algorithm depends on where rows lie.
+    symbols = symbols.coalesce(1).sortWithinPartitions("symbol")
     standardised = Pipeline(
         stages=[
             VectorAssembler(inputCols=list(MEASURES), outputCol="measures"),
@@ -119,14 +144,21 @@ def _sweep(
             ),
         ]
     ).fit(symbols)
-    points = standardised.transform(symbols)
+    return standardised, standardised.transform(symbols)
+
+
+def _sweep(
+    context: TaskContext, run: TrackedRun, points: DataFrame, count: int
+) -> Mapping[int, Clustering]:
+    """Fit each number of clusters that leaves a cluster more than one symbol."""
+    settings = context.settings.ml.kmeans
     candidates = {}
     for clusters in sorted({*settings.sweep, settings.clusters}):
         if clusters < count:
             with run.child(f"k_{clusters}", {"k": clusters}, {}) as child:
                 candidates[clusters] = fit_kmeans(points, clusters, context.settings.ml.seed)
                 child.log_metrics({"silhouette": candidates[clusters].silhouette})
-    return standardised, candidates
+    return candidates
 
 
 def fit_kmeans(points: DataFrame, clusters: int, seed: int) -> Clustering:
@@ -168,7 +200,6 @@ def _track(
     symbols = metrics["symbol"].to_pylist()
     annual_return, volatility, sharpe = (_column(metrics, name) for name in MEASURES)
     statistics = cluster_statistics(symbols, cluster, annual_return, volatility, sharpe)
-    run.log_metrics({"silhouette": candidates[chosen].silhouette, "symbols": len(symbols)})
     rows = [asdict(one) for one in statistics]
     run.log_csv("clusters.csv", {name: [row[name] for row in rows] for name in rows[0]})
     leading = [one.leader for one in statistics]

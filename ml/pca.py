@@ -23,6 +23,7 @@ from lakehouse.sql import equals
 from lakehouse.tasks import TaskContext, TaskOutcome
 from ml import plots
 from ml.contracts import PCA_COMPONENTS
+from ml.results import ModelResult
 from ml.tracking import VECTOR, TrackedRun, tracked_run
 from silver.contracts import CANDLES
 
@@ -40,20 +41,12 @@ def run_pca(context: TaskContext) -> TaskOutcome:
         NotEnoughData: Fewer symbols or bars than components, or no price ever moved.
     """
     components = context.settings.ml.pca.components
-    candles = scoped_candles(context)
-    symbols = _symbols(candles, components)
     with tracked_run(context, "pca", "in_sample") as run:
+        result = pca_result(context)
         run.log_inputs(CANDLES)
-        model = fit_pca(returns_rows(candles), components)
-        explained = np.asarray(model.explainedVariance.toArray())
-        if not np.isfinite(explained).all():
-            raise NotEnoughData(
-                "no symbol's close ever changes, so there is no variance to explain"
-            )
+        explained = np.array([result.metrics[_explained(place)] for place in range(components)])
         cumulative = np.cumsum(explained)
-        _track(
-            run, model, symbols, explained, cumulative, " ".join(context.settings.scope.values())
-        )
+        _track(run, result, explained, cumulative, " ".join(context.settings.scope.values()))
         rows = [
             {
                 "run_id": context.run_id,
@@ -71,9 +64,38 @@ def run_pca(context: TaskContext) -> TaskOutcome:
             equals({"run_id": context.run_id}),
         )
     return TaskOutcome(
-        f"{components} components of {len(symbols):,} symbols explain {cumulative[-1]:.1%}",
+        f"{components} components of {result.output.num_rows:,} symbols explain {cumulative[-1]:.1%}",
         {"first component": f"{explained[0]:.1%}", "all components": f"{cumulative[-1]:.1%}"},
     )
+
+
+def pca_result(context: TaskContext) -> ModelResult:
+    """Fit the components of all history.
+
+    Returns:
+        The output has a row for each symbol, in their order, with its loading on each component.
+
+    Raises:
+        NotEnoughData: Fewer symbols or bars than components, or no price ever moved.
+    """
+    components = context.settings.ml.pca.components
+    candles = scoped_candles(context)
+    symbols = _symbols(candles, components)
+    model = fit_pca(returns_rows(candles), components)
+    explained = np.asarray(model.explainedVariance.toArray())
+    if not np.isfinite(explained).all():
+        raise NotEnoughData("no symbol's close ever changes, so there is no variance to explain")
+    metrics = {_explained(place): float(value) for place, value in enumerate(explained)}
+    metrics["cumulative_variance"] = float(np.cumsum(explained)[-1])
+    loadings = np.asarray(model.pc.toArray())
+    columns = {f"component_{place + 1}": loadings[:, place] for place in range(components)}
+    output = pa.table({"symbol": symbols, **columns})
+    return ModelResult(metrics, output, PipelineModel([model]))
+
+
+def _explained(place: int) -> str:
+    """Name of the metric of the component at a place from 0."""
+    return f"explained_variance_{place + 1}"
 
 
 def returns_rows(candles: DataFrame) -> DataFrame:
@@ -89,9 +111,11 @@ def fit_pca(rows: DataFrame, components: int) -> PCAModel:
     """Fit PCA to rows of `returns_rows`.
 
     The fit passes over its input several times. The shuffle keeps the matrix on disk meanwhile,
-    so that it is laid out once, and spreads its rows.
+    so that it is laid out once. It stays in one piece and in the order of time: sums of pieces
+    would be added up in the order in which these are done, and differ in the last bits.
     """
-    vectors = rows.repartition("open_us").select(array_to_vector(F.col("returns")).alias("returns"))
+    ordered = rows.repartition(1).sortWithinPartitions("open_us")
+    vectors = ordered.select(array_to_vector(F.col("returns")).alias("returns"))
     # `prediction` is the column that MLflow returns from a loaded model.
     return PCA(k=components, inputCol="returns", outputCol="prediction").fit(vectors)
 
@@ -118,16 +142,12 @@ def _symbols(candles: DataFrame, components: int) -> list[str]:
 
 def _track(
     run: TrackedRun,
-    model: PCAModel,
-    symbols: list[str],
+    result: ModelResult,
     explained: FloatArray,
     cumulative: FloatArray,
     scope: str,
 ) -> None:
-    shares = {f"explained_variance_{place + 1}": value for place, value in enumerate(explained)}
-    run.log_metrics({**shares, "cumulative_variance": cumulative[-1]})
+    run.log_metrics(result.metrics)
     run.log_figure(plots.scree(explained, cumulative, scope), "scree.png")
-    loadings = np.asarray(model.pc.toArray()).T
-    columns = {f"component_{place + 1}": list(row) for place, row in enumerate(loadings)}
-    run.log_csv("loadings.csv", {"symbol": symbols, **columns})
-    run.log_model(PipelineModel([model]), "candlelake-pca", {"returns": VECTOR}, VECTOR)
+    run.log_output(result.output)
+    run.log_model(result.model, "candlelake-pca", {"returns": VECTOR}, VECTOR)

@@ -41,6 +41,7 @@ from lakehouse.tasks import TaskContext
 from ml.model_files import save_to_folder
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from matplotlib.figure import Figure
     from pyspark.ml import PipelineModel
 
@@ -49,6 +50,9 @@ ColumnType = DataType | Array
 DOUBLE = DataType.double
 INTEGER = DataType.integer
 VECTOR: Array = SparkMLVector()  # type: ignore[no-untyped-call]  # mlflow gives it no types
+
+OUTPUT_FILE = "model_output.csv"
+"""The artifact that holds what the model says; its numbers are written with all their digits."""
 
 _SQLITE = "sqlite:///"
 # Tasks of a job run at once, and a new store is filled by whoever opens it.
@@ -102,6 +106,11 @@ class TrackedRun:
         writer.writerow(columns)
         writer.writerows(zip(*columns.values(), strict=True))
         self._client.log_text(self.mlflow_run_id, text.getvalue(), file)
+
+    def log_output(self, output: pa.Table) -> None:
+        """Keep what the model says, by which a reproduction is compared with it."""
+        columns = {name: output[name].to_pylist() for name in output.column_names}
+        self.log_csv(OUTPUT_FILE, columns)
 
     def log_model(
         self, model: PipelineModel, name: str, inputs: Mapping[str, ColumnType], output: ColumnType

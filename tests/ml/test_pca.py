@@ -32,7 +32,7 @@ def test_components_match_numpy_and_sklearn(trained: Trained) -> None:
 def test_loadings_are_the_covariance_matrix_eigenvectors(trained: Trained) -> None:
     table = trained.table(PCA_COMPONENTS)
     loadings = pd.read_csv(
-        download_artifacts(run_id=table["mlflow_run_id"][0], artifact_path="loadings.csv"),
+        download_artifacts(run_id=table["mlflow_run_id"][0], artifact_path="model_output.csv"),
         index_col="symbol",
     )
     assert list(loadings.index) == market.SYMBOLS
@@ -42,8 +42,8 @@ def test_loadings_are_the_covariance_matrix_eigenvectors(trained: Trained) -> No
     np.testing.assert_allclose(np.abs(loadings), np.abs(vectors), atol=1e-8)
 
 
-def test_too_few_symbols_are_refused(make_context: ContextFactory) -> None:
-    context = make_context("pca")
+def test_too_few_symbols_are_refused(make_context: ContextFactory, in_store: Settings) -> None:
+    context = make_context("pca", settings=in_store)
     two = market.closes().query("symbol in ('AUSDT', 'BUSDT')")
     context.lake.append(CANDLES, market.candle_rows(context.spark, two))
     with pytest.raises(NotEnoughData, match=r"2 symbols .* lower ml\.pca\.components"):

@@ -22,8 +22,8 @@ RUNS = {
     "gbt": (FEATURE_IMPORTANCES, FEATURES),
 }
 PLOTS = {
-    "pca": {"scree.png", "loadings.csv"},
-    "kmeans": {"clusters.png", "silhouette.png", "clusters.csv"},
+    "pca": {"scree.png", "model_output.csv"},
+    "kmeans": {"clusters.png", "silhouette.png", "clusters.csv", "model_output.csv"},
     "gbt": {"importances.png"},
 }
 SIGNATURES = {
