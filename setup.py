@@ -44,7 +44,9 @@ setup(
         "pyyaml>=6.0",
         "requests>=2.32",
         "rich>=13.9",
+        "scikit-learn>=1.5",
         "tenacity>=9.0",
+        "threadpoolctl>=3.5",
     ],
     extras_require={
         "local": [
@@ -69,7 +71,6 @@ setup(
             "pytest-cov",
             "pytest-xdist",
             "ruff",
-            "scikit-learn",
             "scipy",
             "setuptools>=77",  # builds the wheel under test with no download
             "statsmodels",

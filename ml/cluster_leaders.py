@@ -79,34 +79,37 @@ def month_to_month(dates: Sequence[ClusteredDate]) -> Iterator[tuple[int, float,
 
 
 def _clustered(known: Lookback, clusters: int, seed: int, members: frozenset[str]) -> ClusteredDate:
+    """Cluster one date; `members` need less volume to stay eligible."""
     candidates = known.candidates
     refused = refusals(candidates, known.eligibility, members)
     kept = np.array([symbol not in refused for symbol in candidates.symbols], dtype=np.bool_)
     symbols = tuple(np.array(candidates.symbols, dtype=object)[kept])
     sharpe, volatility = candidates.sharpe[kept], candidates.annual_volatility[kept]
     measures = np.column_stack([sharpe * volatility, volatility, sharpe])
-    ineligible = [Decision(name, "ineligible", why.rule, why.detail) for name, why in refused.items()]
+    cluster, leading = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.bool_)
+    skipped = ""
     few = different(measures)
-    if few <= clusters:
-        skipped = f"{few} eligible symbols with figures of their own are too few for {clusters} clusters"
-        others = [Decision(symbol, "not_ranked", "rank", skipped) for symbol in symbols]
-        cluster, leading = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.bool_)
-        holdings: tuple[Holding, ...] = ()
-    else:
-        skipped = ""
+    if few > clusters:
         label = fit_clusters(standardised(measures), clusters, seed, _STARTS).labels_
         cluster = renumbering(label, sharpe, clusters)[label]
         leading = leaders(cluster, sharpe)
-        others = list(_decisions(symbols, cluster, leading, sharpe))
-        holdings = tuple(_holdings(symbols, leading, sharpe, volatility))
-    decisions = tuple(sorted([*ineligible, *others], key=lambda row: row.symbol))
+        decisions = list(_decisions(symbols, cluster, leading, sharpe))
+    else:
+        skipped = f"{few} eligible symbols that differ are too few for {clusters} clusters"
+        decisions = [Decision(symbol, "not_ranked", "rank", skipped) for symbol in symbols]
+    decisions += [
+        Decision(name, "ineligible", why.rule, why.detail) for name, why in refused.items()
+    ]
+    holdings = _holdings(symbols, np.flatnonzero(leading), sharpe, volatility)
     return ClusteredDate(
         as_of=known.eligibility.as_of,
         symbols=symbols,
         measures=measures,
         cluster=cluster,
         is_leader=leading,
-        determination=Determination(decisions, holdings),
+        determination=Determination(
+            tuple(sorted(decisions, key=lambda row: row.symbol)), tuple(holdings)
+        ),
         skipped=skipped,
     )
 
@@ -130,10 +133,9 @@ def _decisions(
 
 
 def _holdings(
-    symbols: Sequence[str], leading: BoolArray, sharpe: FloatArray, volatility: FloatArray
+    symbols: Sequence[str], leading: IntArray, sharpe: FloatArray, volatility: FloatArray
 ) -> Iterator[Holding]:
-    """The leaders at equal weights, by Sharpe ratio."""
-    held = np.flatnonzero(leading)
-    held = held[rank_by_sharpe(sharpe[held])]
+    """The leaders at equal weights, by Sharpe ratio; nothing without any."""
+    held = leading[rank_by_sharpe(sharpe[leading])]
     for rank, i in enumerate(held.tolist(), start=1):
         yield Holding(symbols[i], 1 / held.size, rank, float(sharpe[i]), float(volatility[i]))

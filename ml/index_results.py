@@ -105,7 +105,8 @@ def load_index_results(lake: Lake, settings: Settings) -> tuple[IndexResult, ...
     scope = equals(settings.scope)
     if not lake.exists(INDEX_LEVELS):
         return ()
-    by_day = _by_day(lake, scope)
+    of_scope = lake.read(INDEX_LEVELS).where(scope)
+    by_day = levels_by_day(of_scope, "rulebook", "index_name", "run_id")
     levels = to_pandas(by_day)
     runs = dict(zip(levels["rulebook"], levels["run_id"], strict=True))
     if not runs:
@@ -125,8 +126,8 @@ def load_index_results(lake: Lake, settings: Settings) -> tuple[IndexResult, ...
             name=name,
             run_id=run_id,
             interval=settings.archive.interval,
-            rules=_rules(recorded, run_id, name, settings),
-            **{table: _part(frame, table, name, run_id) for table, frame in tables.items()},
+            rules=recorded_rules(recorded, run_id, name, settings),
+            **{table: rows_of_index(frame, table, name, run_id) for table, frame in tables.items()},
         )
         for name, run_id in sorted(runs.items())
     )
@@ -142,18 +143,20 @@ _SORTED_BY = {
 }
 
 
-def _by_day(lake: Lake, scope: str) -> DataFrame:
-    """Levels by day; the start stays a row of its own, for the first day's return needs it."""
+def levels_by_day(levels: DataFrame, *keys: str) -> DataFrame:
+    """Levels by day: the last bar and the deepest drawdown of each.
+
+    The start stays a row of its own, for the first day's return needs it.
+
+    Args:
+        levels: Rows with open_time, level, drawdown and period_return.
+        keys: Columns that tell one curve from another.
+    """
     day = (F.to_date("open_time").alias("day"), F.isnull("period_return").alias("is_start"))
-    return (
-        lake.read(INDEX_LEVELS)
-        .where(scope)
-        .groupBy("rulebook", "index_name", "run_id", *day)
-        .agg(
-            F.max_by("level", "open_time").alias("level"),
-            F.min("drawdown").alias("drawdown"),
-            F.max("open_time").alias("open_time"),
-        )
+    return levels.groupBy(*keys, *day).agg(
+        F.max_by("level", "open_time").alias("level"),
+        F.min("drawdown").alias("drawdown"),
+        F.max("open_time").alias("open_time"),
     )
 
 
@@ -166,8 +169,8 @@ def _random(lake: Lake, scope: str, by_day: DataFrame) -> pd.DataFrame:
     return to_pandas(bands.join(bars, on=["rulebook", "open_time"], how="left_semi"))
 
 
-def _part(frame: pd.DataFrame, table: str, name: str, run_id: str) -> pd.DataFrame:
-    """The rows of one index, from the run that wrote its levels."""
+def rows_of_index(frame: pd.DataFrame, table: str, name: str, run_id: str) -> pd.DataFrame:
+    """The rows of one index, from the run that wrote its levels, in the order of `IndexResult`."""
     owner = "index_name" if table in ("weights", "decisions") else "rulebook"
     mine = frame[(frame[owner] == name) & (frame["run_id"] == run_id)]
     if "index_name" in mine:  # the index before its benchmarks
@@ -183,7 +186,7 @@ def _names(frame: pd.DataFrame, first: str) -> list[str]:
     return [first, *sorted(set(frame["index_name"]) - {first}, reverse=True)]
 
 
-def _rules(
+def recorded_rules(
     recorded: pd.DataFrame, run_id: str, name: str, settings: Settings
 ) -> Mapping[str, object]:
     """What the index was made with, which the settings may have left since."""

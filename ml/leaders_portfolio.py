@@ -19,7 +19,7 @@ from gold.rulebook import Rulebook
 from gold.walk_forward import WalkForward, determination_dates, hold_in_turn, lookbacks
 from lakehouse.intervals import instant
 from lakehouse.sql import equals
-from ml import index_plots
+from ml import index_plots, kmeans_plots
 from ml.cluster_leaders import ClusteredDate, cluster_in_turn, month_to_month
 from ml.contracts import LEADER_LEVELS, LEADER_STATISTICS, MONTHLY_CLUSTERS
 from ml.index_run import BENCHMARK_STATISTICS, EVALUATION
@@ -27,11 +27,8 @@ from ml.plot_style import MARKETS
 from silver.contracts import CANDLES, LISTINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from pyspark.sql import DataFrame
 
-    from lakehouse.contracts import TableContract
     from lakehouse.settings import Settings
     from lakehouse.tasks import TaskContext
     from ml.tracking import TrackedRun
@@ -56,8 +53,8 @@ class LeadersPortfolio:
 
     def statistic(self, statistic: str, of: str = LEADERS) -> float:
         """One of the statistics; NaN where it is undefined or unknown."""
-        found = (row for row in self.statistics if (row.index_name, row.statistic) == (of, statistic))
-        value = next((row.value for row in found), None)
+        named = {(row.index_name, row.statistic): row.value for row in self.statistics}
+        value = named.get((of, statistic))
         return np.nan if value is None else value
 
 
@@ -94,17 +91,47 @@ def leaders_portfolio(context: TaskContext) -> LeadersPortfolio | None:
     return LeadersPortfolio(dates, walked, found)
 
 
+def leader_figures(settings: Settings, made: LeadersPortfolio | None) -> dict[str, str]:
+    """What clustering anew each month gave, for the summary and the report."""
+    if made is None:
+        days = settings.index.lookback_days
+        return {LEADERS: f"none: the candles do not reach over {days} days before a month's end"}
+    agreements = [agreement for _, agreement, _ in month_to_month(made.dates)]
+    skipped = [f"{_day(date)}: {date.skipped}" for date in made.dates if date.skipped]
+    figures = {}
+    if agreements:
+        figures["monthly_agreement"] = f"{np.mean(agreements):.2f}"
+    if made.statistics:
+        figures[f"{LEADERS}, total return after costs"] = ", ".join(
+            f"{name} {made.statistic('total_return', name):+.1%}"
+            for name in level_names(LEADERS, made.walked.has_bitcoin)
+        )
+    if skipped:
+        figures["months not clustered"] = "; ".join(skipped)
+    return figures
+
+
 def track_leaders(context: TaskContext, run: TrackedRun, made: LeadersPortfolio) -> None:
     """Log the portfolio as a child run that is marked as walked forward."""
     rules = leaders_rulebook(context.settings).rules
     params = rules.model_dump(mode="json", include={"calendar", "lookback_days", "cost_bps"})
     k = context.settings.ml.kmeans.clusters
+    agreed = list(month_to_month(made.dates))
+    if agreed:
+        times, values = [time for time, _, _ in agreed], np.array([value for _, value, _ in agreed])
+        run.log_series("monthly_agreement", times, values.tolist())
+        about = (
+            f"{' '.join(context.settings.scope.values())}, lookback of {rules.lookback_days} days"
+        )
+        days = np.array(times, dtype="datetime64[us]")
+        run.log_figure(kmeans_plots.month_to_month(days, values, about), "monthly_agreement.png")
     with run.child("leaders", {"k": k, **params}, {"candlelake.evaluation": EVALUATION}) as child:
         child.log_inputs(CANDLES, LISTINGS)
         child.log_metrics(
             {
-                row.statistic if row.index_name == LEADERS else f"{row.index_name}_{row.statistic}":
-                row.value
+                row.statistic
+                if row.index_name == LEADERS
+                else f"{row.index_name}_{row.statistic}": row.value
                 for row in made.statistics
                 if row.value is not None
                 and (row.index_name == LEADERS or row.statistic in BENCHMARK_STATISTICS)
@@ -114,9 +141,11 @@ def track_leaders(context: TaskContext, run: TrackedRun, made: LeadersPortfolio)
         child.log_csv(
             "leaders.csv",
             {
-                "as_of": [f"{instant(date.as_of):%Y-%m-%d}" for date, _ in held],
+                "as_of": [_day(date) for date, _ in held],
                 "symbol": [row.symbol for _, row in held],
-                "cluster": [int(date.cluster[date.symbols.index(row.symbol)]) for date, row in held],
+                "cluster": [
+                    int(date.cluster[date.symbols.index(row.symbol)]) for date, row in held
+                ],
                 "weight": [row.weight for _, row in held],
                 "sharpe": [row.sharpe for _, row in held],
             },
@@ -162,10 +191,12 @@ def _level_frame(context: TaskContext, made: LeadersPortfolio, stamp: dict[str, 
     from pyspark.sql import functions as F
 
     names = level_names(LEADERS, made.walked.has_bitcoin)
-    rows = context.spark.createDataFrame(
-        level_rows(made.walked.levels, names, made.walked.stopped)
-    )
+    rows = context.spark.createDataFrame(level_rows(made.walked.levels, names, made.walked.stopped))
     return rows.withColumns({name: F.lit(value) for name, value in stamp.items()})
+
+
+def _day(date: ClusteredDate) -> str:
+    return f"{instant(date.as_of):%Y-%m-%d}"
 
 
 def _cluster_rows(date: ClusteredDate) -> list[dict[str, object]]:

@@ -6,23 +6,31 @@ return, columns all symbols, a missing return is 0. In-sample: it uses every bar
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pyarrow as pa
-from pyspark.ml import PipelineModel
-from pyspark.ml.feature import PCA
+from pyspark.ml import Pipeline, PipelineModel
+from pyspark.ml.feature import PCA, StandardScaler
 from pyspark.ml.functions import array_to_vector
 from pyspark.sql import functions as F
 
 from gold.panel import PANEL_COLUMNS, returns_panel
-from gold.returns import FloatArray
+from gold.returns import FloatArray, IntArray
 from gold.statistics import scoped_candles
 from lakehouse.errors import NotEnoughData
 from lakehouse.sql import equals
 from lakehouse.tasks import TaskContext, TaskOutcome
-from ml import plots
+from ml import pca_plots, plots
 from ml.contracts import PCA_COMPONENTS
+from ml.pca_windows import (
+    pca_windows,
+    track_windows,
+    window_dates,
+    window_figures,
+    write_windows,
+)
+from ml.principal_components import oriented
 from ml.results import ModelResult
 from ml.tracking import VECTOR, TrackedRun, tracked_run
 from silver.contracts import CANDLES
@@ -41,12 +49,13 @@ def run_pca(context: TaskContext) -> TaskOutcome:
         NotEnoughData: Fewer symbols or bars than components, or no price ever moved.
     """
     components = context.settings.ml.pca.components
+    subtitle = " ".join(context.settings.scope.values())
     with tracked_run(context, "pca", "in_sample") as run:
         result = pca_result(context)
         run.log_inputs(CANDLES)
         explained = np.array([result.metrics[_explained(place)] for place in range(components)])
         cumulative = np.cumsum(explained)
-        _track(run, result, explained, cumulative, " ".join(context.settings.scope.values()))
+        _track(run, result, explained, cumulative, subtitle)
         rows = [
             {
                 "run_id": context.run_id,
@@ -63,9 +72,18 @@ def run_pca(context: TaskContext) -> TaskOutcome:
             context.lake.frame(PCA_COMPONENTS, rows),
             equals({"run_id": context.run_id}),
         )
+        candles = scoped_candles(context)
+        windows = pca_windows(context, candles, _window_dates(context, candles))
+        track_windows(context, run, windows, subtitle)
+        write_windows(context, run.mlflow_run_id, windows)
+    symbols = f"{result.output.num_rows:,} symbols"
     return TaskOutcome(
-        f"{components} components of {result.output.num_rows:,} symbols explain {cumulative[-1]:.1%}",
-        {"first component": f"{explained[0]:.1%}", "all components": f"{cumulative[-1]:.1%}"},
+        f"{components} components of {symbols} explain {cumulative[-1]:.1%}",
+        {
+            "first component": f"{explained[0]:.1%}",
+            "all components": f"{cumulative[-1]:.1%}",
+            **window_figures(windows),
+        },
     )
 
 
@@ -81,7 +99,8 @@ def pca_result(context: TaskContext) -> ModelResult:
     components = context.settings.ml.pca.components
     candles = scoped_candles(context)
     symbols = _symbols(candles, components)
-    model = fit_pca(returns_rows(candles), components)
+    fitted = fit_pca(returns_rows(candles), components, context.settings.ml.pca.standardise)
+    model = cast("PCAModel", fitted.stages[-1])
     explained = np.asarray(model.explainedVariance.toArray())
     if not np.isfinite(explained).all():
         raise NotEnoughData("no symbol's close ever changes, so there is no variance to explain")
@@ -90,7 +109,7 @@ def pca_result(context: TaskContext) -> ModelResult:
     loadings = np.asarray(model.pc.toArray())
     columns = {f"component_{place + 1}": loadings[:, place] for place in range(components)}
     output = pa.table({"symbol": symbols, **columns})
-    return ModelResult(metrics, output, PipelineModel([model]))
+    return ModelResult(metrics, output, fitted)
 
 
 def _explained(place: int) -> str:
@@ -107,7 +126,7 @@ def returns_rows(candles: DataFrame) -> DataFrame:
     return panel.applyInArrow(_returns_rows, _ROWS_DDL)
 
 
-def fit_pca(rows: DataFrame, components: int) -> PCAModel:
+def fit_pca(rows: DataFrame, components: int, standardise: bool) -> PipelineModel:
     """Fit PCA to rows of `returns_rows`.
 
     The fit passes over its input several times. The shuffle keeps the matrix on disk meanwhile,
@@ -117,7 +136,13 @@ def fit_pca(rows: DataFrame, components: int) -> PCAModel:
     ordered = rows.repartition(1).sortWithinPartitions("open_us")
     vectors = ordered.select(array_to_vector(F.col("returns")).alias("returns"))
     # `prediction` is the column that MLflow returns from a loaded model.
-    return PCA(k=components, inputCol="returns", outputCol="prediction").fit(vectors)
+    pca = PCA(k=components, inputCol="returns", outputCol="prediction")
+    if not standardise:
+        return Pipeline(stages=[pca]).fit(vectors)
+    scaler = StandardScaler(
+        inputCol="returns", outputCol="standardised", withMean=False, withStd=True
+    )
+    return Pipeline(stages=[scaler, pca.setInputCol(scaler.getOutputCol())]).fit(vectors)
 
 
 def _returns_rows(candles: pa.Table) -> pa.Table:
@@ -140,6 +165,12 @@ def _symbols(candles: DataFrame, components: int) -> list[str]:
     return sorted(bars)
 
 
+def _window_dates(context: TaskContext, candles: DataFrame) -> IntArray:
+    """Ends of the windows that the candles cover."""
+    first, last = candles.agg(F.min("open_us"), F.max("open_us")).collect()[0]
+    return window_dates(context.settings, first, last)
+
+
 def _track(
     run: TrackedRun,
     result: ModelResult,
@@ -149,5 +180,9 @@ def _track(
 ) -> None:
     run.log_metrics(result.metrics)
     run.log_figure(plots.scree(explained, cumulative, scope), "scree.png")
+    symbols, columns = result.output["symbol"].to_pylist(), result.output.columns[1:]
+    loadings = oriented(np.array([column.to_numpy() for column in columns]))
+    heatmap = pca_plots.loadings_heatmap(symbols, loadings, explained, scope)
+    run.log_figure(heatmap, "loadings.png")
     run.log_output(result.output)
     run.log_model(result.model, "candlelake-pca", {"returns": VECTOR}, VECTOR)

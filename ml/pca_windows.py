@@ -17,13 +17,14 @@ from gold.panel import PANEL_COLUMNS
 from gold.windows import by_date, in_windows
 from lakehouse.intervals import MICROS_PER_DAY, instant, interval_micros
 from lakehouse.sql import equals
+from ml import pca_plots
 from ml.contracts import PCA_WINDOWS
 from ml.principal_components import PrincipalComponents, WindowComponents, window_components
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from gold.returns import IntArray
+    from gold.returns import FloatArray, IntArray
     from lakehouse.settings import Settings
     from lakehouse.tasks import TaskContext
     from ml.tracking import TrackedRun
@@ -77,7 +78,9 @@ def pca_windows(
     return tuple(_window(date, found.get(date, nothing)) for date in dates.tolist())
 
 
-def track_windows(context: TaskContext, run: TrackedRun, windows: Sequence[WindowComponents]) -> None:
+def track_windows(
+    context: TaskContext, run: TrackedRun, windows: Sequence[WindowComponents], subtitle: str
+) -> None:
     """Log each window as a child run, and the share of the first component as a series.
 
     Windows that were passed over are named in `windows.csv` with the reason.
@@ -86,7 +89,7 @@ def track_windows(context: TaskContext, run: TrackedRun, windows: Sequence[Windo
     for window in windows:
         if window.found is None:
             continue
-        day = f"{instant(window.as_of):%Y-%m-%d}"
+        day = _day(window)
         params = {
             "as_of": day,
             "lookback_days": settings.lookback_days,
@@ -97,14 +100,20 @@ def track_windows(context: TaskContext, run: TrackedRun, windows: Sequence[Windo
             named = {f"explained_variance_{place}": v for place, v in enumerate(shares, start=1)}
             sizes = {"symbols": len(window.symbols), "bars": window.bars}
             child.log_metrics({**named, "cumulative_variance": sum(shares), **sizes})
-            child.log_csv("loadings.csv", loading_columns(window.symbols, window.found.loadings))
-    made = [window for window in windows if window.found]
-    first = [window.found.explained[0] for window in made if window.found]
-    run.log_series("first_component_share", [window.as_of for window in made], first)
+            loadings = enumerate(window.found.loadings.tolist(), start=1)
+            columns = {f"component_{place}": values for place, values in loadings}
+            child.log_csv("loadings.csv", {"symbol": window.symbols, **columns})
+    dates, explained = _explained(windows)
+    if dates:
+        run.log_series("first_component_share", dates, explained[:, 0].tolist())
+        about = f"{subtitle}, windows of {settings.lookback_days} days"
+        times = np.array(dates, dtype="datetime64[us]")
+        figure = pca_plots.market_integration(times, explained, about)
+        run.log_figure(figure, "market_integration.png")
     run.log_csv(
         "windows.csv",
         {
-            "as_of": [f"{instant(window.as_of):%Y-%m-%d}" for window in windows],
+            "as_of": [_day(window) for window in windows],
             "symbols": [len(window.symbols) for window in windows],
             "bars": [window.bars for window in windows],
             "first_component_share": [w.found.explained[0] if w.found else "" for w in windows],
@@ -138,12 +147,29 @@ def write_windows(
     context.lake.replace(PCA_WINDOWS, frame, equals({"run_id": context.run_id}))
 
 
-def loading_columns(
-    symbols: Sequence[str], loadings: Sequence[Sequence[float]] | np.ndarray
-) -> dict[str, Sequence[object]]:
-    """Loadings as columns of a CSV file: symbol, then each component."""
-    columns = {f"component_{place}": list(row) for place, row in enumerate(loadings, start=1)}
-    return {"symbol": list(symbols), **columns}
+def window_figures(windows: Sequence[WindowComponents]) -> dict[str, str]:
+    """What the windows gave, for the summary; the reason of those that were passed over."""
+    dates, explained = _explained(windows)
+    figures = {}
+    if dates:
+        low, high = explained[:, 0].min(), explained[:, 0].max()
+        figures[f"first component of {len(dates)} windows"] = f"{low:.1%} to {high:.1%}"
+    skipped = [f"{_day(window)}: {window.skipped}" for window in windows if window.skipped]
+    if skipped:
+        figures["windows passed over"] = "; ".join(skipped)
+    if not windows:
+        figures["windows"] = "none: the candles cover no ml.pca.lookback_days before a month's end"
+    return figures
+
+
+def _explained(windows: Sequence[WindowComponents]) -> tuple[list[int], FloatArray]:
+    """Ends of the windows that were not passed over, and (W, k) shares."""
+    made = [(window.as_of, window.found.explained) for window in windows if window.found]
+    return [as_of for as_of, _ in made], np.array([shares for _, shares in made])
+
+
+def _day(window: WindowComponents) -> str:
+    return f"{instant(window.as_of):%Y-%m-%d}"
 
 
 def _of_window(settings: Settings) -> Callable[[pa.Table], pa.Table]:

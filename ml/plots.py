@@ -102,36 +102,6 @@ def index_weights(symbols: Sequence[str], weights: Numbers, subtitle: str = "") 
     return _bars(symbols, weights, "Index weights", "Share of the index", subtitle)
 
 
-def silhouette_sweep(
-    ks: Sequence[int], silhouettes: Numbers, chosen: int, subtitle: str = ""
-) -> Figure:
-    """Mean silhouette for each number of clusters, the chosen one marked.
-
-    Args:
-        ks: Numbers of clusters tried, ascending.
-        silhouettes: Mean silhouette of each, from -1 to 1; higher is better separated.
-        chosen: The k in use; it need not be among `ks`.
-        subtitle: Market, interval and span.
-    """
-    figure, axes = one_plot(8, 4, "Silhouette by number of clusters", subtitle)
-    values = np.asarray(silhouettes, dtype=np.float64)
-    axes.plot(ks, values, color=BLUE, marker="o")
-    around = np.pad(values, 1, mode="edge")
-    valley = values < (around[:-2] + around[2:]) / 2 - 0.05 * np.ptp(values)
-    for k, value, below in zip(ks, values, valley, strict=True):
-        colour = VERMILLION if k == chosen else MUTED
-        text = f"{value:.2f}, used" if k == chosen else f"{value:.2f}"
-        _number(axes, text, (k, float(value)), colour, below=bool(below))
-        if k == chosen:
-            axes.plot(k, value, "o", color=VERMILLION, markersize=10, zorder=3)
-    axes.set_xlabel("Number of clusters k")
-    axes.set_ylabel("Mean silhouette (-1 to 1)")
-    axes.set_xticks(list(ks))
-    axes.grid(visible=False, axis="x")
-    axes.margins(y=0.2)
-    return figure
-
-
 def cluster_scatter(
     symbols: Sequence[str],
     annual_volatility: Numbers,

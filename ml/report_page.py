@@ -13,10 +13,12 @@ import numpy as np
 import pandas as pd
 
 from gold.returns import FloatArray
-from ml import plots
+from ml import pca_plots, plots
 from ml.frames import floats
 from ml.images import Image, image
+from ml.index_figures import instants
 from ml.index_section import index_section
+from ml.leaders_section import leaders_section, stability, tiny_clusters
 from ml.plot_style import MARKETS
 from ml.report_data import ReportData
 from ml.report_tables import count, minute, number, percent, precise, report_tables
@@ -53,6 +55,9 @@ def render(data: ReportData) -> str:
         tables=report_tables(data),
         indices=[index_section(index, MARKETS[data.market]) for index in data.indices],
         skill=skill(data.gbt_figures),
+        leaders=leaders_section(data),
+        stability=stability(data.kmeans_figures),
+        tiny=tiny_clusters(data.clusters),
     )
 
 
@@ -166,6 +171,17 @@ def _images(data: ReportData) -> dict[str, Image]:
         cumulative = floats(components["cumulative_variance"])
         figure = plots.scree(explained, cumulative, _about(data, "pca"))
         images["scree"] = image(figure, "Variance explained by each principal component")
+    if len(data.pca_windows):
+        wide = data.pca_windows.pivot(
+            index="as_of", columns="component", values="explained_variance"
+        )
+        days = int(data.pca_windows["lookback_days"].iloc[0])
+        figure = pca_plots.market_integration(
+            instants(pd.DatetimeIndex(wide.index)),
+            wide.to_numpy(dtype=np.float64),
+            f"{MARKETS[data.market]}, {data.interval}, windows of {days} days",
+        )
+        images["integration"] = image(figure, "Variance explained in trailing windows, by month")
     if len(importances):
         values = floats(importances["importance"])
         features = importances["feature"].tolist()

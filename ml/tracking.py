@@ -95,6 +95,12 @@ class TrackedRun:
         logged = [Metric(key, float(value), at, 0) for key, value in metrics.items()]
         self._client.log_batch(self.mlflow_run_id, metrics=logged)
 
+    def log_series(self, name: str, times: Sequence[int], values: Sequence[float]) -> None:
+        """Record a number over time, a step for each instant (UTC microseconds)."""
+        pairs = enumerate(zip(times, values, strict=True))
+        logged = [Metric(name, float(value), time // 1000, step) for step, (time, value) in pairs]
+        self._client.log_batch(self.mlflow_run_id, metrics=logged)
+
     def log_figure(self, figure: Figure, file: str) -> None:
         """Keep a plot as an artifact."""
         self._client.log_figure(self.mlflow_run_id, figure, file)

@@ -17,7 +17,7 @@ from lakehouse.settings import Settings
 from lakehouse.tables import Lake
 from lakehouse.tasks import TaskOutcome
 from ml.tasks import gbt, gbt_features, kmeans, pca
-from silver.contracts import CANDLES
+from silver.contracts import CANDLES, LISTINGS
 from tests.ml import market
 from tests.pipelines import changed_settings, do, interpreted
 
@@ -53,13 +53,19 @@ def small(base_settings: Settings) -> Settings:
         update={
             "ml": ml.model_copy(
                 update={
-                    "pca": ml.pca.model_copy(update={"components": 3}),
-                    "kmeans": ml.kmeans.model_copy(update={"clusters": 3, "sweep": (2, 4)}),
+                    "pca": ml.pca.model_copy(update={"components": 3, "lookback_days": 30}),
+                    "kmeans": ml.kmeans.model_copy(
+                        update={"clusters": 3, "sweep": (2, 4), "resamples": 5}
+                    ),
                     "gbt": ml.gbt.model_copy(
                         update={"max_iter": 3, "max_depth": 3, "folds": 2, "embargo_bars": 5}
                     ),
                 }
-            )
+            ),
+            # The market is small and 60 days long.
+            "index": base_settings.index.model_copy(
+                update={"lookback_days": 30, "enter_volume": 0.0, "stay_volume": 0.0}
+            ),
         }
     )
 
@@ -83,6 +89,7 @@ def trained_once(
     with interpreted(spark):
         lake = Lake(spark, settings.warehouse)
         lake.append(CANDLES, market.candle_rows(spark, market.closes()))
+        lake.append(LISTINGS, market.listing_rows(spark, market.closes()))
         lake.append(ASSET_METRICS, market.metric_rows(spark, market.metrics()))
         # At once, as a job runs them, on a store that does not exist yet.
         with ThreadPoolExecutor(2) as pool:

@@ -22,8 +22,11 @@ RUNS = {
     "gbt": (FEATURE_IMPORTANCES, FEATURES),
 }
 PLOTS = {
-    "pca": {"scree.png", "model_output.csv"},
-    "kmeans": {"clusters.png", "silhouette.png", "clusters.csv", "model_output.csv"},
+    "pca": {
+        *("scree.png", "loadings.png", "market_integration.png"),
+        *("windows.csv", "model_output.csv"),
+    },
+    "kmeans": {"clusters.png", "sweep.png", "clusters.csv", "model_output.csv"},
     "gbt": {"importances.png"},
 }
 SIGNATURES = {
