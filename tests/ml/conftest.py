@@ -56,7 +56,7 @@ def small(base_settings: Settings) -> Settings:
                     "pca": ml.pca.model_copy(update={"components": 3}),
                     "kmeans": ml.kmeans.model_copy(update={"clusters": 3, "sweep": (2, 4)}),
                     "gbt": ml.gbt.model_copy(
-                        update={"max_iter": 3, "max_depth": 3, "folds": 2, "embargo_bars": 5}
+                        update={"max_iter": 3, "max_depth": 3, "fold_days": 20, "embargo_bars": 5}
                     ),
                 }
             )

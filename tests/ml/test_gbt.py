@@ -8,9 +8,11 @@ from scipy import stats
 from sklearn.metrics import r2_score, root_mean_squared_error
 
 from lakehouse.errors import NotEnoughData
+from lakehouse.settings import Settings
 from ml.contracts import FEATURE_IMPORTANCES, FEATURES, PREDICTIONS
 from ml.features import FEATURE_NAMES, TARGET
-from ml.gbt import fit_gbt, run_gbt
+from ml.fits import fit_gbt
+from ml.gbt import run_gbt
 from ml.splits import random_split
 from ml.validation import walk_forward_splits
 from tests.conftest import ContextFactory
@@ -23,10 +25,8 @@ def usable() -> pd.DataFrame:
 
 
 def blocks() -> list[tuple[pd.Timestamp, pd.Timestamp, pd.Timestamp]]:
-    """train_end, test_start and test_end of the two folds: thirds of the usable bars."""
-    times = usable()["open_time"]
-    bars = (times.max() - times.min()) // market.BAR + 1
-    cuts = [times.min() + market.BAR * (bars * third // 3) for third in (1, 2, 3)]
+    """train_end, test_start and test_end of the two folds: 20 days each, after the first 20."""
+    cuts = [usable()["open_time"].min() + pd.Timedelta(days=20 * block) for block in (1, 2, 3)]
     return [(start - market.BAR * (1 + 5), start, end) for start, end in pairwise(cuts)]
 
 
@@ -59,20 +59,20 @@ def test_a_fold_knows_nothing_from_its_purge_on(
     train_end, start, end = blocks()[0]
     rows = usable()
     past = trained.spark.createDataFrame(rows[rows["open_time"] < train_end])
-    model = fit_gbt(context, past)
+    model = fit_gbt(context, past, past.count())
     block = rows[(rows["open_time"] >= start) & (rows["open_time"] < end)]
     again = model.transform(trained.spark.createDataFrame(block)).toArrow().to_pandas()
     table = trained.table(PREDICTIONS).query("split == 'fold_1'")
     both = table.merge(again, on=["symbol", "open_time"])
     assert len(both) == len(table)
-    np.testing.assert_allclose(both["prediction_x"], both["prediction_y"], rtol=1e-6, atol=1e-9)
+    np.testing.assert_array_equal(both["prediction_x"], both["prediction_y"])
 
 
 def test_folds_are_those_of_the_splitter() -> None:
     times = usable()["open_time"].astype("int64") // 1_000
     step = int(market.BAR / pd.Timedelta("1us"))
     folds = walk_forward_splits(
-        int(times.min()), int(times.max()), step, folds=2, purge=1, embargo=5
+        int(times.min()), int(times.max()), step, block=120, purge=1, embargo=5
     )
     assert [
         tuple(
@@ -145,8 +145,10 @@ def test_the_random_split_is_the_same_however_rows_are_spread(trained: Trained) 
     assert other != fitted
 
 
-def test_features_that_are_missing_are_named_as_the_reason(make_context: ContextFactory) -> None:
-    context = make_context("gbt")
+def test_features_that_are_missing_are_named_as_the_reason(
+    make_context: ContextFactory, in_store: Settings
+) -> None:
+    context = make_context("gbt", settings=in_store)
     with pytest.raises(NotEnoughData, match="gbt_features"):
         run_gbt(context)
     assert context.lake.read_versions == {FEATURES.full_name: 0}
