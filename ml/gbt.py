@@ -43,7 +43,10 @@ HONEST_METRIC = "oos_r2"
 are written as returns and not as ranks."""
 
 _SKILL = "candlelake.skill"
-_REPORTED = ("rmse", "zero_rmse", "mae", "oos_r2", "oos_r2_mean", "directional_accuracy", "rank_ic")
+_REPORTED = (
+    *("rmse", "zero_rmse", "mae", "oos_r2", "oos_r2_mean", "directional_accuracy"),
+    *("rank_ic", "rank_ic_t"),
+)
 _SIDES = ("", f"{RANDOM_SPLIT}_", "ridge_")
 
 

@@ -64,7 +64,7 @@ def reproduce(settings: Settings, reference: str) -> Reproduction:
         result = fit_again(context, recorded)
     return Reproduction(
         title=f"{recorded.task}: run {recorded.mlflow_run_id}",
-        notes=[f"{table.name} at version {table.version}" for table in recorded.tables],
+        notes=_notes(recorded, result),
         warnings=_warnings(recorded, context),
         comparisons=compare(recorded.metrics, recorded.output, result),
     )
@@ -134,6 +134,14 @@ def fit_again(context: TaskContext, recorded: RecordedRun) -> ModelResult:
             f"run {recorded.mlflow_run_id} read {tables}, whose files have since been removed "
             "(VACUUM, or the log's retention): it cannot be had again"
         ) from error
+
+
+def _notes(recorded: RecordedRun, result: ModelResult) -> list[str]:
+    notes = [f"{table.name} at version {table.version}" for table in recorded.tables]
+    beside = sorted(set(recorded.metrics) - set(result.metrics))
+    if beside:
+        notes.append(f"not compared, as they are no figures of the fit: {', '.join(beside)}")
+    return notes
 
 
 def _warnings(recorded: RecordedRun, context: TaskContext) -> list[str]:

@@ -43,7 +43,6 @@ def test_any_double_survives_the_record_to_the_last_bit(values: list[float], met
     table = pa.table(
         {"symbol": [f"S{n}" for n in range(len(values))], "value": pa.array(values, pa.float64())}
     )
-
     found = compared(table, table, rmse=(metric, metric))
     assert all(each.same and each.difference == "0" for each in found.values())
 
