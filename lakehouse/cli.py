@@ -30,7 +30,7 @@ from lakehouse.errors import (
 )
 from lakehouse.jobs import find_job, load_task
 from lakehouse.listings import load_listing
-from lakehouse.reproduction import load_reproduce
+from lakehouse.reproduction import load_reproduce, print_reproduction
 from lakehouse.session import spark_session
 from lakehouse.settings import Settings, load_settings
 from lakehouse.tables import register_tables, require_tables
@@ -209,17 +209,7 @@ def reproduce(reference: str, conf: Path, overrides: Sequence[str]) -> None:
         require_tables(settings.warehouse)
     with err.status("fitting again"):
         done = load_reproduce()(settings, reference)
-    listing = _listing("value", "recorded", "reproduced", "difference")
-    listing.title, listing.title_justify = escape(done.title), "left"
-    for each in done.comparisons:
-        style = None if each.same else "bold red"
-        cells = (each.what, each.recorded, each.reproduced, each.difference)
-        listing.add_row(*map(escape, cells), style=style)
-    out.print(listing)
-    for note in done.notes:
-        out.print(escape(note), highlight=False)
-    for warning in done.warnings:
-        err.print(f"[yellow]warning:[/] {escape(warning)}", highlight=False, soft_wrap=True)
+    print_reproduction(out, err, done)
     if done.differing:
         raise ReproductionError(
             f"{len(done.differing)} of {len(done.comparisons)} values differ: "

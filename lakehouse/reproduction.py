@@ -10,6 +10,10 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import cast
 
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
 from lakehouse.errors import EnvironmentProblem
 from lakehouse.settings import Settings
 
@@ -71,3 +75,19 @@ def load_reproduce() -> Reproduce:
     raise EnvironmentProblem(
         "the installed candlelake cannot reproduce models: install the wheel again"
     )
+
+
+def print_reproduction(out: Console, err: Console, done: Reproduction) -> None:
+    """Print the comparison, and to the other console what may make values differ."""
+    listing = Table("value", "recorded", "reproduced", "difference")
+    listing.title, listing.title_justify = escape(done.title), "left"
+    for column in listing.columns:
+        column.overflow = "fold"  # a long number is broken, not cut
+    for each in done.comparisons:
+        cells = (each.what, each.recorded, each.reproduced, each.difference)
+        listing.add_row(*map(escape, cells), style=None if each.same else "bold red")
+    out.print(listing)
+    for note in done.notes:
+        out.print(escape(note), highlight=False)
+    for warning in done.warnings:
+        err.print(f"[yellow]warning:[/] {escape(warning)}", highlight=False, soft_wrap=True)

@@ -7,6 +7,7 @@ import pytest
 from gold.contracts import ASSET_METRICS
 from lakehouse.code_version import code_version
 from lakehouse.errors import CandlelakeError, ModelNotFound, ReproductionError, TableError
+from lakehouse.reproduction import load_reproduce
 from lakehouse.settings import Settings
 from lakehouse.sql import equals
 from lakehouse.tables import Lake
@@ -143,3 +144,7 @@ def test_a_lake_of_the_past_reads_what_was_recorded_and_writes_nothing(trained: 
     for write in (lambda: lake.append(CANDLES, rows), lambda: lake.replace(CANDLES, rows, SCOPE)):
         with pytest.raises(CandlelakeError, match="cannot be written"):
             write()
+
+
+def test_the_command_line_finds_it_by_the_name_that_the_wheel_gives_it() -> None:
+    assert load_reproduce() is reproduce
