@@ -21,13 +21,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from lakehouse.console import err
-from lakehouse.errors import (
-    ArchiveError,
-    CandlelakeError,
-    JobError,
-    ReproductionError,
-    in_one_line,
-)
+from lakehouse.errors import ArchiveError, CandlelakeError, JobError, in_one_line
 from lakehouse.jobs import find_job, load_task
 from lakehouse.listings import load_listing
 from lakehouse.reproduction import load_reproduce, print_reproduction
@@ -210,11 +204,7 @@ def reproduce(reference: str, conf: Path, overrides: Sequence[str]) -> None:
     with err.status("fitting again"):
         done = load_reproduce()(settings, reference)
     print_reproduction(out, err, done)
-    if done.differing:
-        raise ReproductionError(
-            f"{len(done.differing)} of {len(done.comparisons)} values differ: "
-            f"{', '.join(done.differing)}"
-        )
+    done.require_same()
 
 
 @main.command()

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from lakehouse.errors import EnvironmentProblem
+from lakehouse.errors import EnvironmentProblem, ReproductionError
 from lakehouse.settings import Settings
 
 ENTRY_POINT_GROUP = "candlelake.reproduction"
@@ -59,6 +59,18 @@ class Reproduction:
     def differing(self) -> tuple[str, ...]:
         """What is not the same."""
         return tuple(each.what for each in self.comparisons if not each.same)
+
+    def require_same(self) -> None:
+        """Go on only when nothing differs.
+
+        Raises:
+            ReproductionError: Something does.
+        """
+        if self.differing:
+            raise ReproductionError(
+                f"{len(self.differing)} of {len(self.comparisons)} values differ: "
+                f"{', '.join(self.differing)}"
+            )
 
 
 Reproduce = Callable[[Settings, str], Reproduction]

@@ -28,8 +28,9 @@ log = logging.getLogger(__name__)
 # Tables that a session has made or compared with their contract, so that each task need not.
 _created: WeakKeyDictionary[SparkSession, dict[str, TableContract]] = WeakKeyDictionary()
 
-# What keeps a table readable by other engines, its commits small, and for a year its versions: a
-# result is had again from those that it was made of.
+# What keeps a table readable by other engines, its commits small, and its versions for a year: a
+# result is had again from those that it was made of. Delta reads no version older than the files'
+# retention, which is a week unless it is told otherwise.
 _PROPERTIES = {
     "delta.enableDeletionVectors": "false",
     "delta.dataSkippingNumIndexedCols": "32",

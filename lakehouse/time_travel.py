@@ -12,12 +12,12 @@ from lakehouse.tables import Lake
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-# What Spark and Delta say when a version's files or its log are no longer there.
+# What Spark and Delta say when a version's files or its log are no longer kept.
 _GONE = (
     "DELTA_TRUNCATED_TRANSACTION_LOG",
     "DELTA_LOG_FILE_NOT_FOUND",
     "DELTA_VERSION_NOT_FOUND",
-    "Cannot time travel Delta table",
+    "TIME_TRAVEL_BEYOND_DELETED_FILE_RETENTION",
     "FILE_NOT_EXIST",
 )
 
@@ -58,5 +58,5 @@ class PinnedLake(Lake):
 
 
 def version_is_gone(error: BaseException) -> bool:
-    """Whether a read failed because the version's files or its log have been removed."""
+    """Whether a read failed because the version's files or its log are no longer kept."""
     return any(sign in str(error) for sign in _GONE)

@@ -121,7 +121,7 @@ def fit_again(context: TaskContext, recorded: RecordedRun) -> ModelResult:
     """The fit of a record.
 
     Raises:
-        ReproductionError: A version that it read is no longer there.
+        ReproductionError: A version that it read is no longer kept.
     """
     try:
         return RESULTS[recorded.task](context)
@@ -131,8 +131,8 @@ def fit_again(context: TaskContext, recorded: RecordedRun) -> ModelResult:
         log.debug("%s", in_one_line(error))
         tables = ", ".join(f"{table.name} at version {table.version}" for table in recorded.tables)
         raise ReproductionError(
-            f"run {recorded.mlflow_run_id} read {tables}, whose files have since been removed "
-            "(VACUUM, or the log's retention): it cannot be had again"
+            f"run {recorded.mlflow_run_id} read {tables}, which is no longer kept (by VACUUM, or "
+            "past the table's retention): it cannot be had again"
         ) from error
 
 

@@ -130,7 +130,9 @@ def test_a_version_that_was_vacuumed_is_named(
     context.spark.conf.set(check, "false")
     context.spark.sql(f"VACUUM {lake.name(ASSET_METRICS)} RETAIN 0 HOURS")
     context.spark.conf.unset(check)
-    with pytest.raises(ReproductionError, match=r"gold\.asset_metrics at version 1, whose files"):
+    with pytest.raises(
+        ReproductionError, match=r"gold\.asset_metrics at version 1, which is no longer kept"
+    ):
         reproduce(in_store, run_id)
 
 
