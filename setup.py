@@ -14,6 +14,7 @@ TASKS = [
     "kmeans=ml.tasks:kmeans",
     "gbt_features=ml.tasks:gbt_features",
     "gbt=ml.tasks:gbt",
+    "score=ml.tasks:score",
     "index_run=ml.tasks:index_run",
     "report=ml.tasks:report",
     "quality_gate=silver.tasks:quality_gate",
@@ -84,5 +85,7 @@ setup(
         "candlelake.tasks": TASKS,
         # What the command line shows of an upper layer: functions of a session and the settings.
         "candlelake.listings": ["republished_files=bronze.republished:republished_files"],
+        # How the command line has a model run again: a function of settings and a reference.
+        "candlelake.reproduction": ["reproduce=ml.reproduce:reproduce"],
     },
 )

@@ -327,14 +327,16 @@ class GbtSettings(_Section):
     Attributes:
         max_iter: Trees.
         max_depth: Depth of each tree.
-        folds: Walk-forward folds.
+        fold_days: Days that each walk-forward fold predicts; as many are fitted before the first.
         embargo_bars: Bars left out between training and test, beside the purged label.
+        ridge_penalty: Spark's `regParam` of the ridge regression beside the trees.
     """
 
     max_iter: Annotated[int, Field(ge=1)]
     max_depth: Annotated[int, Field(ge=1, le=30)]
-    folds: Annotated[int, Field(ge=1)]
+    fold_days: Annotated[int, Field(ge=1)]
     embargo_bars: Annotated[int, Field(ge=0)]
+    ridge_penalty: Annotated[float, Field(ge=0)]
 
 
 class MlSettings(_Section):

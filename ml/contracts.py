@@ -227,33 +227,58 @@ LEADER_STATISTICS = TableContract(
 FEATURE_IMPORTANCES = TableContract(
     layer="ml",
     name="feature_importances",
-    comment="How much each feature lowered the loss of the trees fitted to all rows (in-sample).",
+    comment="What the trees that predict the next return rest on, while fitted and out of sample.",
     columns=(
         *_OF_MODEL,
         Column("feature", "STRING", "Column of ml.features.", nullable=False),
         Column(
             "importance",
             "DOUBLE",
-            "Share of the loss reduction, averaged over trees; the shares sum to 1.",
+            "In-sample: share of the loss reduction while the trees were fitted to all rows; the "
+            "shares sum to 1.",
             nullable=False,
+        ),
+        Column(
+            "permutation_importance",
+            "DOUBLE",
+            "Out of sample: fall of the walk-forward R2 against zero when the feature's values "
+            "are shuffled; below 0 where the forecasts do better without it.",
         ),
     ),
     key=("run_id", "feature"),
     checks={"importance_within_bounds": "importance BETWEEN 0 AND 1 + 1e-9"},
 )
 
+NEWEST = "newest"
+"""The split of predictions whose target is not known yet."""
+
 PREDICTIONS = TableContract(
     layer="ml",
     name="predictions",
-    comment="Walk-forward predictions of the trees: each from a model fitted on the past alone.",
+    comment="Predictions of the trees, walking forward over the past and for the newest bar: each "
+    "from a model fitted on what was known before.",
     columns=(
         *_OF_MODEL,
         _SYMBOL,
         _OPEN_TIME,
-        Column("target", "DOUBLE", f"{_TARGET}, which came true.", nullable=False),
+        Column("target", "DOUBLE", f"{_TARGET}, which came true; NULL of the newest bar."),
         Column("prediction", "DOUBLE", f"{_TARGET}, as predicted.", nullable=False),
-        Column("split", "STRING", "Walk-forward fold that it is from (`fold_1`).", nullable=False),
+        Column(
+            "split",
+            "STRING",
+            f"Walk-forward fold that it is from (`fold_1`), or `{NEWEST}`.",
+            nullable=False,
+        ),
+        Column(
+            "model_version",
+            "BIGINT",
+            "Version of the registered model that predicted the newest bar; NULL of folds.",
+        ),
     ),
     key=("run_id", "symbol", "open_time"),
-    checks={"split_is_a_fold": "split RLIKE '^fold_[0-9]+$'"},
+    checks={
+        "split_is_a_fold_or_newest": f"split = '{NEWEST}' OR split RLIKE '^fold_[0-9]+$'",
+        "target_of_the_past": f"(split = '{NEWEST}') = (target IS NULL)",
+        "version_of_the_newest": f"(split = '{NEWEST}') = (model_version IS NOT NULL)",
+    },
 )

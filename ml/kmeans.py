@@ -34,12 +34,16 @@ from ml.leaders_portfolio import (
     track_leaders,
     write_leaders,
 )
+from ml.registry import DOUBLE, INTEGER, Interface, register
 from ml.results import ModelResult
-from ml.tracking import DOUBLE, INTEGER, TrackedRun, tracked_run
+from ml.tracking import TrackedRun, tracked_run
 
 if TYPE_CHECKING:
     from pyspark.ml.clustering import KMeansModel
     from pyspark.sql import DataFrame
+
+HONEST_METRIC = "silhouette"
+"""By which champions are chosen. It says how well the clusters are apart, not whether they last."""
 
 MEASURES = ("annual_return", "annual_volatility", "sharpe")
 
@@ -89,7 +93,9 @@ def run_kmeans(context: TaskContext) -> TaskOutcome:
         _track(run, context, metrics, cluster)
         run.log_metrics({**result.metrics, **chosen.metrics})
         run.log_output(result.output)
-        run.log_model(result.model, "candlelake-kmeans", dict.fromkeys(MEASURES, DOUBLE), INTEGER)
+        example = metrics.select(list(MEASURES)).slice(0, 2).to_pandas()
+        interface = Interface(dict.fromkeys(MEASURES, DOUBLE), INTEGER, example)
+        register(run, result.model, "kmeans", interface, HONEST_METRIC)
         rows = _rows(context, run.mlflow_run_id, metrics, cluster)
         context.lake.replace(
             CLUSTERS, context.lake.frame(CLUSTERS, rows), equals({"run_id": context.run_id})

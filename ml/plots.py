@@ -23,6 +23,7 @@ from matplotlib.ticker import (
     MaxNLocator,
     NullFormatter,
     NullLocator,
+    PercentFormatter,
 )
 
 from gold.returns import FloatArray, IntArray
@@ -95,6 +96,20 @@ def importances(features: Sequence[str], values: Numbers, subtitle: str = "") ->
     title = "Feature importances of the gradient-boosted trees"
     label = "Share of the loss reduction while fitting (in-sample)"
     return _bars(features, values, title, label, subtitle)
+
+
+def permutation_importances(features: Sequence[str], values: Numbers, subtitle: str = "") -> Figure:
+    """Permutation importances of the features out of sample, largest on top.
+
+    Args:
+        features: Names.
+        values: Fall of the out-of-sample R² when the feature is shuffled, as a fraction; a
+            negative one is drawn to the left.
+        subtitle: Market, interval and span.
+    """
+    title = "What the walk-forward forecasts rest on"
+    label = "Fall of the out-of-sample R\N{SUPERSCRIPT TWO} when the feature is shuffled"
+    return _bars(features, values, title, label, subtitle, digits=2)
 
 
 def index_weights(symbols: Sequence[str], weights: Numbers, subtitle: str = "") -> Figure:
@@ -240,22 +255,34 @@ def correlation_distribution(rho: Numbers, threshold: float, subtitle: str = "")
 
 
 def _bars(
-    names: Sequence[str], values: Numbers, title: str, value_label: str, subtitle: str
+    names: Sequence[str],
+    values: Numbers,
+    title: str,
+    value_label: str,
+    subtitle: str,
+    *,
+    digits: int = 1,
 ) -> Figure:
-    """Horizontal bars of shares, the largest on top, each with its number."""
+    """Horizontal bars of shares, the largest on top, each with its number to so many digits."""
     shares = np.asarray(values, dtype=np.float64)
     order = np.argsort(shares, kind="stable")
     figure, axes = one_plot(8, 1.5 + 0.26 * len(shares), title, subtitle)
     places = np.arange(len(shares))
     bars = axes.barh(places, shares[order], color=BLUE, height=0.72)
-    axes.bar_label(bars, fmt=lambda share: f"{share:.1%}", padding=4, fontsize=9, color=INK)
+    axes.bar_label(
+        bars,
+        fmt=lambda share: f"{share:.{digits}%}".replace("-", MINUS),
+        padding=4,
+        fontsize=9,
+        color=INK,
+    )
     axes.set_yticks(places, [names[place] for place in order], parse_math=False)
     axes.set_xlabel(value_label)
-    axes.xaxis.set_major_formatter(FuncFormatter(percent))
+    axes.xaxis.set_major_formatter(FuncFormatter(percent) if digits == 1 else PercentFormatter(1))
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0)
-    axes.margins(x=0.1, y=0.02)
+    axes.margins(x=0.1 if digits == 1 else 0.15, y=0.02)
     return figure
 
 

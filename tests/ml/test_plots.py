@@ -53,6 +53,7 @@ def names_on(axes: Axes) -> dict[str, Text]:
 FIGURES: dict[str, Callable[[], Figure]] = {
     "scree": lambda: plots.scree([0.5, 0.2], [0.5, 0.7], SUBTITLE),
     "importances": lambda: plots.importances(["a", "b"], [0.3, 0.7], SUBTITLE),
+    "permutation": lambda: plots.permutation_importances(["a", "b"], [0.003, -0.001], SUBTITLE),
     "weights": lambda: plots.index_weights(["a", "b"], [0.3, 0.7], SUBTITLE),
     "sweep": lambda: kmeans_plots.sweep([2, 3], {"Silhouette": [0.3, 0.5]}, 3, SUBTITLE),
     "months": lambda: kmeans_plots.month_to_month(MONTHS, np.array([0.1, 0.4]), SUBTITLE),
@@ -103,6 +104,12 @@ def test_bars_stand_by_size_with_their_numbers() -> None:
     assert upwards == ["small", "middle", "large"]
     assert [bar.get_width() for bar in bars(axes)] == [0.1, 0.3, 0.6]
     assert [text.get_text() for text in axes.texts] == ["10.0%", "30.0%", "60.0%"]
+
+
+def test_a_feature_that_misleads_stands_to_the_left_of_zero() -> None:
+    axes = axes_of(plots.permutation_importances(["useful", "misleading"], [0.0123, -0.0021]))
+    assert [bar.get_width() for bar in bars(axes)] == [-0.0021, 0.0123]
+    assert [text.get_text() for text in axes.texts] == ["\N{MINUS SIGN}0.21%", "1.23%"]
 
 
 @pytest.mark.parametrize(("chosen", "marked"), [(3, ["0.50, used", "120, used"]), (9, [])])

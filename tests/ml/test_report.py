@@ -132,7 +132,11 @@ def report_data() -> ReportData:
             }
         ),
         importances=pd.DataFrame(
-            {"feature": ["volatility_7", "ret_lag1"], "importance": [0.75, 0.25]}
+            {
+                "feature": ["volatility_7", "ret_lag1"],
+                "importance": [0.75, 0.25],
+                "permutation_importance": [0.0021, -0.0004],
+            }
         ),
         gbt_figures={
             "rmse": "0.0211",
@@ -226,8 +230,8 @@ def test_page_needs_nothing_from_elsewhere(html: str, page: Page) -> None:
 
 
 def test_every_picture_is_a_png_with_words(html: str, page: Page) -> None:
-    assert len(page.references) == 6
-    assert html.count('alt="') == 6
+    assert len(page.references) == 7
+    assert html.count('alt="') == 7
     for reference in page.references:
         content = base64.b64decode(reference.removeprefix("data:image/png;base64,"))
         assert content[:8] == b"\x89PNG\r\n\x1a\n"
@@ -407,7 +411,7 @@ def test_a_figure_of_another_run_names_that_run_and_no_span(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     spans: dict[str, str] = {}
-    for name in ("scree", "importances"):
+    for name in ("scree", "importances", "permutation_importances"):
         drawn = getattr(plots, name)
         monkeypatch.setattr(
             plots,
@@ -421,6 +425,9 @@ def test_a_figure_of_another_run_names_that_run_and_no_span(
         "scree": "USDT-margined perpetual futures, 4h, run older, in-sample",
         "importances": (
             "USDT-margined perpetual futures, 4h, 2024-10-01 to 2026-01-01 UTC, in-sample"
+        ),
+        "permutation_importances": (
+            "USDT-margined perpetual futures, 4h, 2024-10-01 to 2026-01-01 UTC, walk-forward"
         ),
     }
 
@@ -459,7 +466,8 @@ def test_csv_files_give_every_number_back(tmp_path: Path) -> None:
     clusters = read["kmeans_clusters.csv"]
     assert_same(clusters, data.clusters[list(clusters)])
     assert_same(read["pca_components.csv"], data.pca_components)
-    assert_same(read["gbt_feature_importance.csv"], data.importances)
+    importances = read["gbt_feature_importance.csv"]
+    assert_same(importances, data.importances[["feature", "importance"]])
     portfolio = read["kmeans_portfolio.csv"]
     assert portfolio["symbol"].tolist() == [HOSTILE, "ETHUSDT"]
     assert portfolio["weight"].tolist() == [0.5, 0.5]
