@@ -17,7 +17,7 @@ from ml.images import Image, image
 from ml.index_figures import curves
 from ml.index_section import standing, statistics_table
 from ml.plot_style import MARKETS
-from ml.report_tables import Table, count, number, ratio, table, text
+from ml.report_tables import Table, number, percent, ratio, table, text
 
 if TYPE_CHECKING:
     from ml.index_results import IndexResult
@@ -121,14 +121,11 @@ def tiny_clusters(clusters: pd.DataFrame) -> str:
 
 def _months(leaders: IndexResult) -> Table:
     """Who led at each determination, the newest first."""
-    why = leaders.decisions[["as_of", "symbol", "detail"]]
-    held = leaders.weights.merge(why, on=["as_of", "symbol"], how="left", suffixes=("_held", ""))
-    held = held.sort_values(["as_of", "rank"], ascending=[False, True])
-    day = held["as_of"].dt.strftime("%Y-%m-%d")
+    held = leaders.weights.sort_values(["as_of", "rank"], ascending=[False, True])
     return table(
-        held.assign(day=day),
+        held.assign(day=held["as_of"].dt.strftime("%Y-%m-%d")),
         ("day", "As of", text),
         ("symbol", "Leader", text),
-        ("cluster", "Cluster", count),
+        ("weight", "Weight", percent),
         ("detail", "Why", text),
     )
