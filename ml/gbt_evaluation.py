@@ -167,7 +167,8 @@ def model_result(
     }
     if {"oos_r2", f"{RANDOM_SPLIT}_oos_r2"} <= metrics.keys():
         metrics["optimism"] = metrics[f"{RANDOM_SPLIT}_oos_r2"] - metrics["oos_r2"]
-    digests = {"trees": hashlib.sha256(trees.toDebugString.encode()).hexdigest()[:16]}
+    written_out = trees.toDebugString.partition("\n")[2]  # the first line has an id of the fit
+    digests = {"trees": hashlib.sha256(written_out.encode()).hexdigest()[:16]}
     digests |= {f"forecasts of {one.name}": scored[one.name].digest for one in fits.judged}
     output = pa.table({"of": list(digests), "digest": list(digests.values())})
     return ModelResult(metrics, output, fits.kept)

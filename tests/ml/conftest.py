@@ -38,9 +38,9 @@ class Trained:
     read: Mapping[str, int]
 
     def table(self, contract: TableContract) -> pd.DataFrame:
-        """The newest rows of a table, sorted by its key."""
+        """Rows of a table, of one that the tasks read at that version, sorted by its key."""
         lake = Lake(self.spark, self.settings.warehouse)
-        rows = lake.read_own(contract).toArrow().to_pandas()
+        rows = lake.read_own(contract, self.read.get(contract.full_name)).toArrow().to_pandas()
         return rows.sort_values(list(contract.key), ignore_index=True)
 
     def version(self, contract: TableContract) -> int:
