@@ -95,7 +95,6 @@ def run_kmeans(context: TaskContext) -> TaskOutcome:
         run.log_output(result.output)
         example = metrics.select(list(MEASURES)).slice(0, 2).to_pandas()
         interface = Interface(dict.fromkeys(MEASURES, DOUBLE), INTEGER, example)
-        register(run, result.model, "kmeans", interface, HONEST_METRIC)
         rows = _rows(context, run.mlflow_run_id, metrics, cluster)
         context.lake.replace(
             CLUSTERS, context.lake.frame(CLUSTERS, rows), equals({"run_id": context.run_id})
@@ -103,6 +102,7 @@ def run_kmeans(context: TaskContext) -> TaskOutcome:
         if months:
             track_leaders(context, run, months)
             write_leaders(context, run.mlflow_run_id, months)
+        register(run, result.model, "kmeans", interface, HONEST_METRIC)
     return TaskOutcome(
         f"{metrics.num_rows:,} symbols in {settings.clusters} clusters, "
         f"silhouette {chosen.silhouette:.2f}",

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from pyspark.sql import functions as F
 
 from gold.index_tables import Statistic, level_names, level_rows, statistics
 from gold.listings import listings
@@ -27,6 +28,8 @@ from ml.plot_style import MARKETS
 from silver.contracts import CANDLES, LISTINGS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pyspark.sql import DataFrame
 
     from lakehouse.settings import Settings
@@ -127,30 +130,31 @@ def track_leaders(context: TaskContext, run: TrackedRun, made: LeadersPortfolio)
         run.log_figure(kmeans_plots.month_to_month(days, values, about), "monthly_agreement.png")
     with run.child("leaders", {"k": k, **params}, {"candlelake.evaluation": EVALUATION}) as child:
         child.log_inputs(CANDLES, LISTINGS)
-        child.log_metrics(
-            {
-                row.statistic
-                if row.index_name == LEADERS
-                else f"{row.index_name}_{row.statistic}": row.value
-                for row in made.statistics
-                if row.value is not None
-                and (row.index_name == LEADERS or row.statistic in BENCHMARK_STATISTICS)
-            }
-        )
+        child.log_metrics(_metrics(made.statistics))
         held = [(date, row) for date in made.dates for row in date.determination.holdings]
+        clusters = [date.cluster[date.symbols.index(row.symbol)] for date, row in held]
         child.log_csv(
             "leaders.csv",
             {
                 "as_of": [_day(date) for date, _ in held],
                 "symbol": [row.symbol for _, row in held],
-                "cluster": [
-                    int(date.cluster[date.symbols.index(row.symbol)]) for date, row in held
-                ],
+                "cluster": [int(cluster) for cluster in clusters],
                 "weight": [row.weight for _, row in held],
                 "sharpe": [row.sharpe for _, row in held],
             },
         )
         _draw(context, child, made)
+
+
+def _metrics(found: Sequence[Statistic]) -> dict[str, float]:
+    """The statistics that are defined: of the leaders by name, of benchmarks behind theirs."""
+    own = {row.statistic: row.value for row in found if row.index_name == LEADERS}
+    others = {
+        f"{row.index_name}_{row.statistic}": row.value
+        for row in found
+        if row.index_name != LEADERS and row.statistic in BENCHMARK_STATISTICS
+    }
+    return {name: value for name, value in {**own, **others}.items() if value is not None}
 
 
 def _draw(context: TaskContext, child: TrackedRun, made: LeadersPortfolio) -> None:
@@ -188,8 +192,6 @@ def write_leaders(context: TaskContext, mlflow_run_id: str, made: LeadersPortfol
 def _level_frame(context: TaskContext, made: LeadersPortfolio, stamp: dict[str, str]) -> DataFrame:
     if made.walked.levels is None:
         return context.lake.frame(LEADER_LEVELS, [])
-    from pyspark.sql import functions as F
-
     names = level_names(LEADERS, made.walked.has_bitcoin)
     rows = context.spark.createDataFrame(level_rows(made.walked.levels, names, made.walked.stopped))
     return rows.withColumns({name: F.lit(value) for name, value in stamp.items()})
