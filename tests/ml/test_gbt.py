@@ -5,6 +5,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from pyspark.sql import functions as F
 from scipy import stats
 from sklearn.linear_model import Ridge
 from sklearn.metrics import (
@@ -16,15 +17,17 @@ from sklearn.metrics import (
 
 from lakehouse.errors import NotEnoughData
 from lakehouse.settings import Settings
+from ml import fits
 from ml.contracts import FEATURE_IMPORTANCES, FEATURES, NEWEST, PREDICTIONS
 from ml.features import FEATURE_NAMES, TARGET
-from ml.fits import fit_gbt, fit_ridge
+from ml.fits import fit_gbt, fit_ridge, training_rows
 from ml.gbt import run_gbt
 from ml.splits import random_split
 from ml.validation import walk_forward_splits
 from tests.conftest import ContextFactory
 from tests.ml import market
 from tests.ml.conftest import RUN_ID, Trained
+from tests.pipelines import interpreted
 
 
 def usable() -> pd.DataFrame:
@@ -229,3 +232,24 @@ def test_features_that_are_missing_are_named_as_the_reason(
     with pytest.raises(NotEnoughData, match="gbt_features"):
         run_gbt(context)
     assert context.lake.read_versions == {FEATURES.full_name: 0}
+
+
+@pytest.mark.parametrize("rows_in_piece", [1 << 18, 500])  # two pieces, and five
+def test_a_fit_does_not_depend_on_where_its_rows_lie(
+    trained: Trained,
+    make_context: ContextFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    rows_in_piece: int,
+) -> None:
+    monkeypatch.setattr(fits, "_ROWS_IN_PIECE", rows_in_piece)
+    context = make_context("gbt", settings=trained.settings)
+    rows = trained.spark.createDataFrame(usable())
+    found = set()
+    with interpreted(trained.spark):
+        for spread in (rows.coalesce(1), rows.orderBy(F.rand(3)).repartition(7)):
+            known = training_rows(spread)
+            trees = fit_gbt(context, spread, known.count).stages[-1]
+            line = fit_ridge(context, spread).stages[-1]
+            said = trees.toDebugString.partition("\n")[2]
+            found.add((known, said, tuple(line.coefficients.toArray()), line.intercept))
+    assert len(found) == 1

@@ -157,6 +157,7 @@ def report_data() -> ReportData:
             "oos_r2": "-0.0034",
             "rank_ic": "0.012",
             "random_split_oos_r2": "0.0151",
+            "ridge_oos_r2": "-0.0012",
             "model": "models:/gbt@champion",
         },
         files=pd.DataFrame(
@@ -373,12 +374,12 @@ def test_small_losses_are_no_negative_zero() -> None:
     assert [row[3] for row in members] == ["0.0%", "0.0%"]
 
 
-def test_walk_forward_stands_beside_the_random_split() -> None:
+def test_walk_forward_stands_beside_the_ridge_and_the_random_split() -> None:
     table = report_tables(report_data())["gbt"]
     assert table.rows == (
-        ("Root mean squared error", "0.0211", DASH),
-        ("R² against the zero forecast", f"{MINUS}0.0034", "0.0151"),
-        ("Rank information coefficient", "0.012", DASH),
+        ("Root mean squared error", "0.0211", DASH, DASH),
+        ("R² against the zero forecast", f"{MINUS}0.0034", f"{MINUS}0.0012", "0.0151"),
+        ("Rank information coefficient", "0.012", DASH, DASH),
     )
 
 
