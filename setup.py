@@ -14,6 +14,7 @@ TASKS = [
     "kmeans=ml.tasks:kmeans",
     "gbt_features=ml.tasks:gbt_features",
     "gbt=ml.tasks:gbt",
+    "score=ml.tasks:score",
     "index_run=ml.tasks:index_run",
     "report=ml.tasks:report",
     "quality_gate=silver.tasks:quality_gate",
@@ -44,7 +45,9 @@ setup(
         "pyyaml>=6.0",
         "requests>=2.32",
         "rich>=13.9",
+        "scikit-learn>=1.5",
         "tenacity>=9.0",
+        "threadpoolctl>=3.5",
     ],
     extras_require={
         "local": [
@@ -69,7 +72,6 @@ setup(
             "pytest-cov",
             "pytest-xdist",
             "ruff",
-            "scikit-learn",
             "scipy",
             "setuptools>=77",  # builds the wheel under test with no download
             "statsmodels",
@@ -83,5 +85,7 @@ setup(
         "candlelake.tasks": TASKS,
         # What the command line shows of an upper layer: functions of a session and the settings.
         "candlelake.listings": ["republished_files=bronze.republished:republished_files"],
+        # How the command line has a model run again: a function of settings and a reference.
+        "candlelake.reproduction": ["reproduce=ml.reproduce:reproduce"],
     },
 )

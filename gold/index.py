@@ -21,16 +21,11 @@ from gold.contracts import (
     INDEX_WEIGHTS,
 )
 from gold.index_tables import Statistic, level_names, level_rows, random_rows, statistics
+from gold.listings import Listings, listings
 from gold.rulebook import Rulebook, rulebooks
 from gold.static_index import static_determination
 from gold.statistics import last_close, timestamp_sql
-from gold.walk_forward import (
-    Listings,
-    WalkForward,
-    determination_dates,
-    listings,
-    walk_forward,
-)
+from gold.walk_forward import WalkForward, determination_dates, walk_forward
 from lakehouse.contracts import TableContract
 from lakehouse.errors import NotEnoughData
 from lakehouse.intervals import instant

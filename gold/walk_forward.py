@@ -10,9 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
 import pyarrow as pa
-from pyspark.sql import functions as F
 
 from gold.backtest import Levels, chain
 from gold.calendar import holding_periods, rebalance_dates
@@ -27,13 +25,12 @@ from gold.index_rows import (
     lookback_of,
     lookback_rows,
 )
+from gold.listings import Listings
 from gold.lookback import Lookback, determine_in_turn, look_back
 from gold.random_portfolios import BITCOIN
-from gold.statistics import no_candles
-from gold.windows import by_date, candles_in_windows
+from gold.statistics import scoped_candles
+from gold.windows import by_date, in_windows
 from lakehouse.intervals import MICROS_PER_DAY, interval_micros
-from lakehouse.sql import equals
-from silver.contracts import LISTINGS
 
 if TYPE_CHECKING:
     from gold.returns import IntArray
@@ -54,31 +51,6 @@ _NO_CANDLES: Final = pa.schema(
 
 
 @dataclass(frozen=True)
-class Listings:
-    """Symbols of a market by name, with the open of each one's first published bar.
-
-    Attributes:
-        symbols: N symbols, ascending.
-        first_open_time: N opens, UTC microseconds.
-        last_open: Open of the market's last published bar.
-    """
-
-    symbols: tuple[str, ...]
-    first_open_time: IntArray
-    last_open: int
-
-    @property
-    def first_open(self) -> int:
-        """Open of the market's first published bar."""
-        return int(self.first_open_time.min())
-
-    def before(self, as_of: int) -> tuple[tuple[str, ...], IntArray]:
-        """Symbols listed before a date, and their first opens."""
-        known = np.flatnonzero(self.first_open_time < as_of)
-        return tuple(self.symbols[i] for i in known), self.first_open_time[known]
-
-
-@dataclass(frozen=True)
 class WalkForward:
     """What a walk-forward index was and did.
 
@@ -96,26 +68,6 @@ class WalkForward:
     levels: Levels | None
     has_bitcoin: bool
     stopped: dict[int, list[str]]
-
-
-def listings(context: TaskContext) -> Listings:
-    """The market's symbols, from silver.listings.
-
-    Raises:
-        NotEnoughData: There are no candles.
-    """
-    rows = (
-        context.lake.read(LISTINGS)
-        .where(equals(context.settings.scope))
-        .where("first_open_time IS NOT NULL")
-        .select("symbol", F.unix_micros("first_open_time"), F.unix_micros("last_open_time"))
-        .toArrow()
-        .sort_by("symbol")
-    )
-    if not rows.num_rows:
-        raise no_candles(context)
-    _, first, last = rows.columns
-    return Listings(tuple(rows["symbol"].to_pylist()), first.to_numpy(), int(last.to_numpy().max()))
 
 
 def determination_dates(settings: Settings, rulebook: Rulebook, market: Listings) -> IntArray:
@@ -141,8 +93,27 @@ def walk_forward(
         market: Its symbols.
         dates: At least one date, ascending.
     """
+    known = lookbacks(context, rulebook, market, dates)
+    return hold_in_turn(context, rulebook, market, dates, determine_in_turn(known, rulebook.rules))
+
+
+def hold_in_turn(
+    context: TaskContext,
+    rulebook: Rulebook,
+    market: Listings,
+    dates: IntArray,
+    determinations: tuple[Determination, ...],
+) -> WalkForward:
+    """Hold each determination until the next one's trades, beside the benchmarks.
+
+    Args:
+        context: The task.
+        rulebook: The index; of its rules those of the trades and the costs.
+        market: Its symbols.
+        dates: D >= 1 dates, ascending.
+        determinations: D determinations, each from what was known at its date.
+    """
     settings = context.settings
-    determinations = determine_in_turn(_lookbacks(context, rulebook, market, dates), rulebook.rules)
     periods = holding_periods(
         dates, market.last_open, settings.archive.interval, rulebook.rules.delay_bars
     )
@@ -165,10 +136,13 @@ def walk_forward(
     return WalkForward(dates, determinations, levels, has_bitcoin, stopped)
 
 
-def _lookbacks(
+def lookbacks(
     context: TaskContext, rulebook: Rulebook, market: Listings, dates: IntArray
 ) -> Iterable[Lookback]:
-    """What each date knows: the candles of its lookback, looked at by one task of an executor."""
+    """What each date knows: the candles of its lookback, looked at by one task of an executor.
+
+    Nothing is computed before the first one is asked for.
+    """
     settings, rules = context.settings, rulebook.rules
     known = {
         int(as_of): Eligibility(
@@ -183,7 +157,7 @@ def _lookbacks(
         return lookback_rows(look_back(symbols, first, lookback_candles(candles, symbols), date))
 
     windows = [(date, date - rules.lookback_days * MICROS_PER_DAY, date) for date in known]
-    candles = candles_in_windows(context, LOOKBACK_COLUMNS, windows)
+    candles = in_windows(context.spark, scoped_candles(context).select(*LOOKBACK_COLUMNS), windows)
     found = by_date(candles.groupBy("as_of").applyInArrow(look, LOOKBACK_DDL).toArrow())
     for date in known.values():
         symbols, first = market.before(date.as_of)

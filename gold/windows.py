@@ -1,4 +1,4 @@
-"""Candles in windows of time, each for a date of an index, and what was made of them by date."""
+"""Candles by window of time, so that each window can be worked on by one task of an executor."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ import numpy as np
 import pyarrow as pa
 from pyspark.sql import functions as F
 
-from gold.statistics import scoped_candles
 from lakehouse.intervals import MICROS_PER_DAY
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
-    from lakehouse.tasks import TaskContext
+    from pyspark.sql import DataFrame, SparkSession
 
 
-def candles_in_windows(
-    context: TaskContext, columns: Sequence[str], windows: Sequence[tuple[int, int, int]]
+def in_windows(
+    spark: SparkSession, candles: DataFrame, windows: Sequence[tuple[int, int, int]]
 ) -> DataFrame:
-    """Candles of the run's market with the `as_of` of each window that they open in.
+    """Candles with the `as_of` of each window that they open in; a candle may be in several.
 
     Joined by day first: a range alone would compare every candle with every window.
 
     Args:
-        context: The task.
-        columns: Columns of `scoped_candles` beside `as_of`, open_us among them.
-        windows: as_of, from and to, UTC microseconds; `to` is excluded.
+        spark: The session of the candles.
+        candles: Rows with open_us, UTC microseconds.
+        windows: At least one (as_of, from, to), UTC microseconds; `to` is excluded.
+
+    Returns:
+        as_of, and the columns of the candles.
     """
     days = [
         (day, *window)
@@ -38,10 +38,9 @@ def candles_in_windows(
     names = ("day", "as_of", "from_us", "to_us")
     table = pa.table(dict(zip(names, map(pa.array, zip(*days, strict=True)), strict=True)))
     inside = (F.col("open_us") >= F.col("from_us")) & (F.col("open_us") < F.col("to_us"))
-    candles = scoped_candles(context).select(*columns)
     by_day = candles.withColumn("day", F.expr(f"open_us div {MICROS_PER_DAY}"))
-    joined = by_day.join(F.broadcast(context.spark.createDataFrame(table)), on="day", how="inner")
-    return joined.where(inside).select("as_of", *columns)
+    joined = by_day.join(F.broadcast(spark.createDataFrame(table)), on="day", how="inner")
+    return joined.where(inside).select("as_of", *candles.columns)
 
 
 def by_date(rows: pa.Table) -> dict[int, pa.Table]:

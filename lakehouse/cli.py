@@ -24,6 +24,7 @@ from lakehouse.console import err
 from lakehouse.errors import ArchiveError, CandlelakeError, JobError, in_one_line
 from lakehouse.jobs import find_job, load_task
 from lakehouse.listings import load_listing
+from lakehouse.reproduction import load_reproduce, print_reproduction
 from lakehouse.session import spark_session
 from lakehouse.settings import Settings, load_settings
 from lakehouse.tables import register_tables, require_tables
@@ -80,6 +81,7 @@ def main(debug: bool) -> None:
     candlelake tables            what the warehouse holds
     candlelake sql "SELECT …"    ask it, also about the past: … VERSION AS OF 0
     candlelake report            one HTML page and CSV files from the results
+    candlelake reproduce MODEL   fit a recorded model again and compare
 
     Every command takes its settings from --conf (conf/sample.yaml unless given, or the
     environment variable CANDLELAKE_CONF) and --set.
@@ -182,6 +184,28 @@ def republished(conf: Path, overrides: Sequence[str], limit: int) -> None:
     settings = load_settings(conf, overrides)
     with _tables_of(settings) as (spark, _):
         _print_frame(load_listing("republished_files")(spark, settings), limit)
+
+
+@main.command()
+@click.argument("reference")
+@_settings_options
+def reproduce(reference: str, conf: Path, overrides: Sequence[str]) -> None:
+    """Fit a recorded model again and compare it with its record, to the last bit.
+
+    REFERENCE is models:/NAME@champion, models:/NAME/VERSION or the id of an MLflow run. Data of
+    the recorded Delta versions, the recorded settings and seed are used. The exit status is 1 when
+    anything differs.
+
+    \b
+    candlelake reproduce models:/candlelake-gbt-um-4h@champion
+    """
+    settings = load_settings(conf, overrides)
+    if not settings.catalog:
+        require_tables(settings.warehouse)
+    with err.status("fitting again"):
+        done = load_reproduce()(settings, reference)
+    print_reproduction(out, err, done)
+    done.require_same()
 
 
 @main.command()

@@ -47,6 +47,14 @@ class NotEnoughData(CandlelakeError):
     """A computation has too few rows or symbols to mean anything."""
 
 
+class ModelNotFound(CandlelakeError):
+    """A run or a registered model that the MLflow store does not hold."""
+
+
+class ReproductionError(CandlelakeError):
+    """A recorded fit cannot be had again, or differs from its record."""
+
+
 def in_one_line(error: BaseException) -> str:
     """What an error says, in one line; one that Candlelake does not explain begins with its type.
 

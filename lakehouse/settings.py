@@ -311,16 +311,33 @@ class IndexSettings(RuleSettings):
 
 
 class PcaSettings(_Section):
-    """PCA of log returns: number of components."""
+    """PCA of log returns, over all history and over trailing windows that end with each month.
+
+    Attributes:
+        components: Number of components.
+        standardise: Whether each symbol's returns are divided by their standard deviation first.
+        lookback_days: Days of candles in a window.
+        min_coverage: Least share of a window's bars that a symbol must have to be in it.
+    """
 
     components: Annotated[int, Field(ge=1)]
+    standardise: bool
+    lookback_days: Annotated[int, Field(ge=1)]
+    min_coverage: Share
 
 
 class KMeansSettings(_Section):
-    """KMeans on risk and return: the seed setting's k, and the values of k that are compared."""
+    """KMeans on risk and return.
+
+    Attributes:
+        clusters: Number of clusters that is kept.
+        sweep: Numbers of clusters that are compared.
+        resamples: Bootstrap resamples of the symbols that tell how stable each of them is.
+    """
 
     clusters: Annotated[int, Field(ge=2)]
     sweep: Annotated[tuple[Annotated[int, Field(ge=2)], ...], _FromList]
+    resamples: Annotated[int, Field(ge=1)]
 
 
 class GbtSettings(_Section):
@@ -329,14 +346,16 @@ class GbtSettings(_Section):
     Attributes:
         max_iter: Trees.
         max_depth: Depth of each tree.
-        folds: Walk-forward folds.
+        fold_days: Days that each walk-forward fold predicts; as many are fitted before the first.
         embargo_bars: Bars left out between training and test, beside the purged label.
+        ridge_penalty: Spark's `regParam` of the ridge regression beside the trees.
     """
 
     max_iter: Annotated[int, Field(ge=1)]
     max_depth: Annotated[int, Field(ge=1, le=30)]
-    folds: Annotated[int, Field(ge=1)]
+    fold_days: Annotated[int, Field(ge=1)]
     embargo_bars: Annotated[int, Field(ge=0)]
+    ridge_penalty: Annotated[float, Field(ge=0)]
 
 
 class MlSettings(_Section):

@@ -28,10 +28,14 @@ log = logging.getLogger(__name__)
 # Tables that a session has made or compared with their contract, so that each task need not.
 _created: WeakKeyDictionary[SparkSession, dict[str, TableContract]] = WeakKeyDictionary()
 
-# What keeps a table readable by other engines and its commits small.
+# What keeps a table readable by other engines, its commits small, and its versions for a year: a
+# result is had again from those that it was made of. Delta reads no version older than the files'
+# retention, which is a week unless it is told otherwise.
 _PROPERTIES = {
     "delta.enableDeletionVectors": "false",
     "delta.dataSkippingNumIndexedCols": "32",
+    "delta.logRetentionDuration": "interval 365 days",
+    "delta.deletedFileRetentionDuration": "interval 365 days",
 }
 
 # Errors of Delta's optimistic concurrency.

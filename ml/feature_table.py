@@ -60,6 +60,12 @@ def complete(features: DataFrame) -> DataFrame:
     return features.dropna(subset=list(_VALUES))
 
 
+def newest(features: DataFrame) -> DataFrame:
+    """Rows of the market's newest bar that have every feature; their target is not known yet."""
+    bar = features.agg(F.max("open_time").alias("open_time"))
+    return features.join(bar, "open_time", "inner").dropna(subset=list(FEATURE_NAMES))
+
+
 def features_of_symbol(candles: pa.Table) -> pa.Table:
     """Features of one symbol's candles, in any order of rows, as Arrow hands them over."""
     ordered = candles.sort_by("open_us")

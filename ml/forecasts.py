@@ -2,70 +2,108 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
+import hashlib
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 from pyspark.sql import functions as F
 
+from gold.returns import FloatArray
 from ml.validation import ForecastScore, forecast_score
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-_SUMS = tuple(field.name for field in fields(ForecastScore))
+FORECAST_COLUMNS = ("split", "symbol", "open_time", "target", "prediction", "train_mean")
+
+_TYPES = {field.name: int if field.type == "int" else float for field in fields(ForecastScore)}
 _SCORE_SCHEMA = pa.schema(
-    [
-        ("split", pa.string()),
-        ("rows", pa.int64()),
-        ("squared_error", pa.float64()),
-        ("squared_outcome", pa.float64()),
-        ("rank_ic_bars", pa.int64()),
-        ("rank_ic_sum", pa.float64()),
-        ("rank_ic_squares", pa.float64()),
-    ]
+    [("split", pa.string())]
+    + [(name, pa.int64() if kind is int else pa.float64()) for name, kind in _TYPES.items()]
+    + [("digest", pa.int64())]
 )
-_SCORE_DDL = (
-    "split string, rows bigint, squared_error double, squared_outcome double, "
-    "rank_ic_bars bigint, rank_ic_sum double, rank_ic_squares double"
+_SCORE_DDL = ", ".join(
+    ["split string"]
+    + [f"{name} {'bigint' if kind is int else 'double'}" for name, kind in _TYPES.items()]
+    + ["digest bigint"]
 )
+# Sums of decimals are exact, so that a score does not depend on the order of the days.
+_EXACT = "decimal(28, 20)"
 
 
-def score_forecasts(forecasts: DataFrame) -> dict[str, ForecastScore]:
-    """Score each split.
+@dataclass(frozen=True)
+class ScoredForecasts:
+    """What the forecasts of one split are worth, and what tells them from all others.
+
+    Attributes:
+        score: Their score.
+        digest: Of all forecasts in the order of time and symbol, to the last bit, 16 hex digits.
+    """
+
+    score: ForecastScore
+    digest: str
+
+
+def score_forecasts(forecasts: DataFrame) -> dict[str, ScoredForecasts]:
+    """Score each split; the same rows give the same bits, however they are spread.
 
     The rows of a bar must meet, so the work is cut by UTC days, which no bar spans.
 
     Args:
-        forecasts: split, open_time, target and prediction; one row for each symbol and bar.
+        forecasts: `FORECAST_COLUMNS`, one row for each split, symbol and bar; train_mean is the
+            mean of the targets that the split's model was fitted to.
 
     Returns:
         Split -> its score.
     """
     by_day = (
         forecasts.select(
-            "split",
+            *FORECAST_COLUMNS,
             F.date_trunc("day", "open_time").alias("day"),
             F.unix_micros("open_time").alias("open_us"),
-            "prediction",
-            "target",
         )
+        .drop("open_time")
         .groupBy("split", "day")
         .applyInArrow(_score_day, _SCORE_DDL)
     )
-    summed = by_day.groupBy("split").agg(*(F.sum(name).alias(name) for name in _SUMS))
+    sums = [
+        F.sum(name) if kind is int else F.sum(F.col(name).cast(_EXACT)).cast("double")
+        for name, kind in _TYPES.items()
+    ]
+    summed = by_day.groupBy("split").agg(
+        *(total.alias(name) for total, name in zip(sums, _TYPES, strict=True)),
+        F.bit_xor("digest").alias("digest"),
+    )
     return {
-        row["split"]: ForecastScore(**{name: row[name] for name in _SUMS})
+        row["split"]: ScoredForecasts(
+            ForecastScore(**{name: row[name] for name in _TYPES}),
+            f"{row['digest'] % (1 << 64):016x}",
+        )
         for row in summed.collect()
     }
 
 
 def _score_day(forecasts: pa.Table) -> pa.Table:
+    ordered = forecasts.sort_by([("open_us", "ascending"), ("symbol", "ascending")])
+    prediction = _doubles(ordered, "prediction")
     score = forecast_score(
-        forecasts["open_us"].to_numpy(),
-        np.asarray(forecasts["prediction"].to_numpy(), dtype=np.float64),
-        np.asarray(forecasts["target"].to_numpy(), dtype=np.float64),
+        ordered["open_us"].to_numpy(),
+        prediction,
+        _doubles(ordered, "target"),
+        float(_doubles(ordered, "train_mean")[0]),
     )
-    row = {"split": forecasts["split"][0].as_py(), **asdict(score)}
+    # Equal forecasts of two days must not cancel out.
+    day = ordered["open_us"][0].as_py()
+    digest = hashlib.sha256(day.to_bytes(8, "big", signed=True) + prediction.tobytes()).digest()
+    row = {
+        "split": ordered["split"][0].as_py(),
+        **asdict(score),
+        "digest": int.from_bytes(digest[:8], "big", signed=True),
+    }
     return pa.Table.from_pylist([row], _SCORE_SCHEMA)
+
+
+def _doubles(table: pa.Table, name: str) -> FloatArray:
+    return np.asarray(table[name].to_numpy(), dtype=np.float64)

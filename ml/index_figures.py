@@ -35,7 +35,7 @@ def index_figures(result: IndexResult, market: str) -> Iterator[NamedFigure]:
     """
     name = result.name
     about = f"{market}, {result.interval}, {result.span}, walk-forward, after costs"
-    times, levels = _curves(result, "level")
+    times, levels = curves(result, "level")
     band = {percent: floats(result.random[column]) for percent, column in BAND.items()}
     yield NamedFigure(
         "equity",
@@ -45,7 +45,7 @@ def index_figures(result: IndexResult, market: str) -> Iterator[NamedFigure]:
     yield NamedFigure(
         "drawdown",
         f"Drawdown of {name} and its benchmarks",
-        index_plots.drawdowns(*_curves(result, "deepest_drawdown"), name, about),
+        index_plots.drawdowns(*curves(result, "deepest_drawdown"), name, about),
     )
     months, returns = period_returns(times.astype(np.int64), levels[name], "M")
     yield NamedFigure(
@@ -53,10 +53,10 @@ def index_figures(result: IndexResult, market: str) -> Iterator[NamedFigure]:
         f"Return of {name} in each month",
         index_plots.monthly_returns(months, returns, name, about),
     )
-    dates = _times(result.dates)
+    dates = instants(result.dates)
     if len(result.weights):
         symbols, weights = weight_matrix(result)
-        end = _times(pd.DatetimeIndex([result.end]))[0]
+        end = instants(pd.DatetimeIndex([result.end]))[0]
         yield NamedFigure(
             "weights_over_time",
             f"Weights of {name} from each determination to the next",
@@ -70,7 +70,7 @@ def index_figures(result: IndexResult, market: str) -> Iterator[NamedFigure]:
     if len(result.trades):
         trades = result.trades
         turnover, cost = floats(trades["turnover"]), floats(trades["cost"])
-        bars = _times(pd.DatetimeIndex(trades["open_time"]))
+        bars = instants(pd.DatetimeIndex(trades["open_time"]))
         yield NamedFigure(
             "turnover",
             f"Turnover and costs of {name}",
@@ -85,13 +85,13 @@ def weight_matrix(result: IndexResult) -> tuple[list[str], FloatArray]:
     return filled.columns.tolist(), filled.to_numpy(dtype=np.float64)
 
 
-def _curves(result: IndexResult, column: str) -> tuple[TimeArray, dict[str, FloatArray]]:
+def curves(result: IndexResult, column: str) -> tuple[TimeArray, dict[str, FloatArray]]:
     """Times of an index, and a column of it and its benchmarks, which have the same bars."""
     parts = dict(list(result.levels.groupby("index_name", sort=False)))
-    times = _times(pd.DatetimeIndex(parts[result.name]["open_time"]))
+    times = instants(pd.DatetimeIndex(parts[result.name]["open_time"]))
     return times, {str(name): floats(part[column]) for name, part in parts.items()}
 
 
-def _times(times: pd.DatetimeIndex) -> TimeArray:
+def instants(times: pd.DatetimeIndex) -> TimeArray:
     """Instants as numpy's, in UTC microseconds."""
     return times.tz_convert("UTC").tz_localize(None).to_numpy(dtype="datetime64[us]")

@@ -126,7 +126,8 @@ def load_index_results(lake: Lake, settings: Settings) -> IndexResults:
     scope = equals(settings.scope)
     if not lake.exists(INDEX_LEVELS):
         return IndexResults()
-    by_day = _by_day(lake, scope)
+    of_scope = lake.read(INDEX_LEVELS).where(scope)
+    by_day = levels_by_day(of_scope, "rulebook", "index_name", "run_id")
     levels = to_pandas(by_day)
     runs = dict(zip(levels["rulebook"], levels["run_id"], strict=True))
     if not runs:
@@ -143,11 +144,11 @@ def load_index_results(lake: Lake, settings: Settings) -> IndexResults:
     recorded = rows(lake, TASK_RUNS, f"task = 'smart_index' AND {is_in('run_id', runs.values())}")
     whole, torn = [], []
     for name, run_id in sorted(runs.items()):
-        parts = {table: _part(frame, table, name) for table, frame in tables.items()}
+        parts = {table: rows_of_index(frame, table, name) for table, frame in tables.items()}
         if not of_one_run(parts, run_id):
             torn.append(name)
             continue
-        rules = _rules(recorded, run_id, name, settings)
+        rules = recorded_rules(recorded, run_id, name, settings)
         whole.append(IndexResult(name, run_id, settings.archive.interval, rules, **parts))
     return IndexResults(tuple(whole), tuple(torn))
 
@@ -183,19 +184,21 @@ _SORTED_BY = {
 }
 
 
-def _by_day(lake: Lake, scope: str) -> DataFrame:
-    """Levels by day; the start stays a row of its own, for the first day's return needs it."""
+def levels_by_day(levels: DataFrame, *keys: str) -> DataFrame:
+    """Levels by day: the last bar and the deepest drawdown of each.
+
+    The start stays a row of its own, for the first day's return needs it.
+
+    Args:
+        levels: Rows with open_time, level, drawdown and period_return.
+        keys: Columns that tell one curve from another.
+    """
     day = (F.to_date("open_time").alias("day"), F.isnull("period_return").alias("is_start"))
-    return (
-        lake.read(INDEX_LEVELS)
-        .where(scope)
-        .groupBy("rulebook", "index_name", "run_id", *day)
-        .agg(
-            F.max_by("level", "open_time").alias("level"),
-            F.max_by("drawdown", "open_time").alias("drawdown"),
-            F.min("drawdown").alias("deepest_drawdown"),
-            F.max("open_time").alias("open_time"),
-        )
+    return levels.groupBy(*keys, *day).agg(
+        F.max_by("level", "open_time").alias("level"),
+        F.max_by("drawdown", "open_time").alias("drawdown"),
+        F.min("drawdown").alias("deepest_drawdown"),
+        F.max("open_time").alias("open_time"),
     )
 
 
@@ -208,8 +211,8 @@ def _random(lake: Lake, scope: str, by_day: DataFrame) -> pd.DataFrame:
     return to_pandas(bands.join(bars, on=["rulebook", "open_time"], how="left_semi"))
 
 
-def _part(frame: pd.DataFrame, table: str, name: str) -> pd.DataFrame:
-    """The rows of one index."""
+def rows_of_index(frame: pd.DataFrame, table: str, name: str) -> pd.DataFrame:
+    """The rows of one index, in the order of `IndexResult`."""
     owner = "index_name" if table in ("weights", "decisions") else "rulebook"
     mine = frame[frame[owner] == name]
     if "index_name" in mine:  # the index before its benchmarks
@@ -225,7 +228,9 @@ def _names(frame: pd.DataFrame, first: str) -> list[str]:
     return [first, *sorted(set(frame["index_name"]) - {first}, reverse=True)]
 
 
-def _rules(recorded: pd.DataFrame, run_id: str, name: str, settings: Settings) -> Mapping[str, Any]:
+def recorded_rules(
+    recorded: pd.DataFrame, run_id: str, name: str, settings: Settings
+) -> Mapping[str, Any]:
     """What the index was made with, which the settings may have left since."""
     made_with = recorded.loc[recorded["run_id"] == run_id, "settings"]
     index = (

@@ -6,7 +6,7 @@ Everything that is said of its worth is after costs.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -110,7 +110,7 @@ def index_section(result: IndexResult, market: str) -> IndexSection:
         rules=rules(result.rules),
         standing=standing(result),
         images={name: image(figure, alt) for name, alt, figure in index_figures(result, market)},
-        statistics=_statistics(result),
+        statistics=statistics_table(result, tuple(name for name, _, _ in _STATISTICS)),
         against=_against(result),
         rebalances=rebalances(result),
         stopped=table(
@@ -199,14 +199,14 @@ def _luck(below: float, low: float, high: float, made_with: Mapping[str, Any]) -
     )
 
 
-def _statistics(result: IndexResult) -> Table:
-    """A row for each statistic, the index beside its benchmarks."""
+def statistics_table(result: IndexResult, shown: Collection[str]) -> Table:
+    """A row for each statistic that is asked for, the index beside its benchmarks."""
     names = (result.name, *result.benchmarks)
     found = result.statistics.set_index(["index_name", "statistic"])[["value", "at"]]
     rows = []
     for statistic, title, show in _STATISTICS:
         column = "at" if show is minute else "value"
-        if (result.name, statistic) in found.index:
+        if statistic in shown and (result.name, statistic) in found.index:
             cells = [show(found[column].get((name, statistic))) for name in names]
             rows.append((title.format(trials=result.rules["trials"]), *cells))
     columns = (

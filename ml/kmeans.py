@@ -7,7 +7,8 @@ Symbols are grouped by their standardised return, volatility and Sharpe ratio ov
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,16 +24,36 @@ from gold.returns import FloatArray, IntArray
 from lakehouse.errors import NotEnoughData
 from lakehouse.sql import equals
 from lakehouse.tasks import TaskContext, TaskOutcome
-from ml import plots
+from ml import kmeans_plots, plots
+from ml.clustering import different, inertia, resampled_agreement, standardised
 from ml.clusters import cluster_statistics, leaders, renumbering
 from ml.contracts import CLUSTERS
-from ml.tracking import DOUBLE, INTEGER, TrackedRun, tracked_run
+from ml.leaders_portfolio import (
+    leader_figures,
+    leaders_portfolio,
+    track_leaders,
+    write_leaders,
+)
+from ml.registry import DOUBLE, INTEGER, Interface, register
+from ml.results import ModelResult
+from ml.tracking import TrackedRun, tracked_run
 
 if TYPE_CHECKING:
     from pyspark.ml.clustering import KMeansModel
     from pyspark.sql import DataFrame
 
+HONEST_METRIC = "silhouette"
+"""By which champions are chosen. It says how well the clusters are apart, not whether they last."""
+
 MEASURES = ("annual_return", "annual_volatility", "sharpe")
+
+_FITS_AT_ONCE = 2
+_REPORTED = ("silhouette", "resampled_agreement")
+_MEASURED = {
+    "silhouette": "Silhouette",
+    "inertia": "Inertia",
+    "resampled_agreement": "Agreement of resamples",
+}
 
 
 @dataclass(frozen=True)
@@ -43,11 +64,13 @@ class Clustering:
         model: The fitted KMeans, on standardised measures.
         label: Its label of each symbol, in symbol order, shape (symbols,).
         silhouette: Mean silhouette by squared Euclidean distance, from -1 to 1.
+        metrics: The silhouette and what else tells one number of clusters from another.
     """
 
     model: KMeansModel
     label: IntArray
     silhouette: float
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 def run_kmeans(context: TaskContext) -> TaskOutcome:
@@ -58,27 +81,61 @@ def run_kmeans(context: TaskContext) -> TaskOutcome:
     """
     settings = context.settings.ml.kmeans
     metrics = _newest_metrics(context)
+    months = leaders_portfolio(context)
     with tracked_run(context, "kmeans", "in_sample") as run:
         run.log_inputs(ASSET_METRICS)
-        # One partition in symbol order: the start of the algorithm depends on where rows lie.
-        symbols = context.spark.createDataFrame(metrics.select(["symbol", *MEASURES])).coalesce(1)
-        standardised, candidates = _sweep(context, run, symbols, metrics.num_rows)
+        scaler, points = _standardised(context, metrics)
+        candidates = _sweep(context, points, metrics)
+        _track_sweep(context, run, candidates)
         chosen = candidates[settings.clusters]
-        sharpe = _column(metrics, "sharpe")
-        numbers = renumbering(chosen.label, sharpe, settings.clusters)
-        cluster = numbers[chosen.label]
-        model = PipelineModel([*standardised.stages, chosen.model, _renumber(numbers)])
-        _track(run, context, metrics, cluster, candidates)
-        run.log_model(model, "candlelake-kmeans", dict.fromkeys(MEASURES, DOUBLE), INTEGER)
+        result = _result(metrics, scaler, chosen)
+        cluster = np.asarray(result.output["cluster"].to_numpy(), dtype=np.int64)
+        _track(run, context, metrics, cluster)
+        run.log_metrics({**result.metrics, **chosen.metrics})
+        run.log_output(result.output)
+        example = metrics.select(list(MEASURES)).slice(0, 2).to_pandas()
+        interface = Interface(dict.fromkeys(MEASURES, DOUBLE), INTEGER, example)
         rows = _rows(context, run.mlflow_run_id, metrics, cluster)
         context.lake.replace(
             CLUSTERS, context.lake.frame(CLUSTERS, rows), equals({"run_id": context.run_id})
         )
+        if months:
+            track_leaders(context, run, months)
+            write_leaders(context, run.mlflow_run_id, months)
+        register(run, result.model, "kmeans", interface, HONEST_METRIC)
     return TaskOutcome(
         f"{metrics.num_rows:,} symbols in {settings.clusters} clusters, "
         f"silhouette {chosen.silhouette:.2f}",
-        {"silhouette": f"{chosen.silhouette:.2f}"},
+        {
+            **{name: f"{chosen.metrics[name]:.2f}" for name in _REPORTED if name in chosen.metrics},
+            **leader_figures(context.settings, months),
+        },
     )
+
+
+def kmeans_result(context: TaskContext) -> ModelResult:
+    """Fit the number of clusters of the settings to the newest metrics.
+
+    Returns:
+        The output has a row for each symbol, in their order, with its cluster.
+
+    Raises:
+        NotEnoughData: No more symbols with different figures than clusters.
+    """
+    settings = context.settings.ml
+    metrics = _newest_metrics(context)
+    scaler, points = _standardised(context, metrics)
+    chosen = fit_kmeans(points, settings.kmeans.clusters, settings.seed)
+    return _result(metrics, scaler, chosen)
+
+
+def _result(metrics: pa.Table, scaler: PipelineModel, chosen: Clustering) -> ModelResult:
+    """The model and what it says, its clusters numbered by their Sharpe ratios."""
+    numbers = renumbering(chosen.label, _column(metrics, "sharpe"), chosen.model.getK())
+    output = pa.table({"symbol": metrics["symbol"], "cluster": numbers[chosen.label]})
+    model = PipelineModel([*scaler.stages, chosen.model, _renumber(numbers)])
+    figures = {"silhouette": chosen.silhouette, "symbols": float(metrics.num_rows)}
+    return ModelResult(figures, output, model)
 
 
 def _newest_metrics(context: TaskContext) -> pa.Table:
@@ -106,12 +163,12 @@ def _newest_metrics(context: TaskContext) -> pa.Table:
     return metrics
 
 
-def _sweep(
-    context: TaskContext, run: TrackedRun, symbols: DataFrame, count: int
-) -> tuple[PipelineModel, Mapping[int, Clustering]]:
-    """Fit each number of clusters that leaves a cluster more than one symbol."""
-    settings = context.settings.ml.kmeans
-    standardised = Pipeline(
+def _standardised(context: TaskContext, metrics: pa.Table) -> tuple[PipelineModel, DataFrame]:
+    """The fitted standardisation, and the symbols that it was fitted to with its results."""
+    symbols = context.spark.createDataFrame(metrics.select(["symbol", *MEASURES]))
+    # One partition in symbol order: the start of the algorithm depends on where rows lie.
+    symbols = symbols.coalesce(1).sortWithinPartitions("symbol")
+    scaler = Pipeline(
         stages=[
             VectorAssembler(inputCols=list(MEASURES), outputCol="measures"),
             StandardScaler(
@@ -119,14 +176,60 @@ def _sweep(
             ),
         ]
     ).fit(symbols)
-    points = standardised.transform(symbols)
-    candidates = {}
-    for clusters in sorted({*settings.sweep, settings.clusters}):
-        if clusters < count:
-            with run.child(f"k_{clusters}", {"k": clusters}, {}) as child:
-                candidates[clusters] = fit_kmeans(points, clusters, context.settings.ml.seed)
-                child.log_metrics({"silhouette": candidates[clusters].silhouette})
-    return standardised, candidates
+    return scaler, scaler.transform(symbols)
+
+
+def _sweep(context: TaskContext, points: DataFrame, metrics: pa.Table) -> Mapping[int, Clustering]:
+    """Fit and judge each number of clusters that leaves a cluster more than one symbol."""
+    settings = context.settings.ml
+    measures = np.column_stack([_column(metrics, name) for name in MEASURES])
+    ks = sorted({*settings.kmeans.sweep, settings.kmeans.clusters})
+
+    def fit(clusters: int) -> Clustering:
+        return _judged(
+            fit_kmeans(points, clusters, settings.seed),
+            standardised(measures),
+            settings.seed,
+            settings.kmeans.resamples,
+        )
+
+    # A fit is a dozen small jobs, between which the driver works alone.
+    with ThreadPoolExecutor(_FITS_AT_ONCE) as pool:
+        tried = [clusters for clusters in ks if clusters < different(measures)]
+        return dict(zip(tried, pool.map(fit, tried), strict=True))
+
+
+def _judged(one: Clustering, points: FloatArray, seed: int, resamples: int) -> Clustering:
+    """The same with its metrics: how dense, how even and how stable its clusters are."""
+    sizes = np.bincount(one.label, minlength=one.model.getK())
+    metrics = {
+        "silhouette": one.silhouette,
+        "inertia": inertia(points, np.array(one.model.clusterCenters())),
+        "smallest_cluster": float(sizes.min()),
+        "largest_cluster": float(sizes.max()),
+    }
+    agreements = resampled_agreement(points, one.label, seed, resamples)
+    if agreements.size:
+        metrics["resampled_agreement"] = float(agreements.mean())
+    return replace(one, metrics=metrics)
+
+
+def _track_sweep(
+    context: TaskContext, run: TrackedRun, candidates: Mapping[int, Clustering]
+) -> None:
+    """Log each number of clusters as a child run, and all of them in one figure."""
+    for clusters, one in candidates.items():
+        with run.child(f"k_{clusters}", {"k": clusters}, {}) as child:
+            child.log_metrics(one.metrics)
+            sizes = np.sort(np.bincount(one.label, minlength=clusters))[::-1]
+            child.log_csv("sizes.csv", {"symbols": sizes.tolist()})
+    measures = {
+        title: [one.metrics.get(name, np.nan) for one in candidates.values()]
+        for name, title in _MEASURED.items()
+    }
+    scope, chosen = " ".join(context.settings.scope.values()), context.settings.ml.kmeans.clusters
+    figure = kmeans_plots.sweep(list(candidates), measures, chosen, scope)
+    run.log_figure(figure, "sweep.png")
 
 
 def fit_kmeans(points: DataFrame, clusters: int, seed: int) -> Clustering:
@@ -161,22 +264,16 @@ def _track(
     context: TaskContext,
     metrics: pa.Table,
     cluster: IntArray,
-    candidates: Mapping[int, Clustering],
 ) -> None:
-    chosen = context.settings.ml.kmeans.clusters
     scope = " ".join(context.settings.scope.values())
     symbols = metrics["symbol"].to_pylist()
     annual_return, volatility, sharpe = (_column(metrics, name) for name in MEASURES)
     statistics = cluster_statistics(symbols, cluster, annual_return, volatility, sharpe)
-    run.log_metrics({"silhouette": candidates[chosen].silhouette, "symbols": len(symbols)})
     rows = [asdict(one) for one in statistics]
     run.log_csv("clusters.csv", {name: [row[name] for row in rows] for name in rows[0]})
     leading = [one.leader for one in statistics]
     scatter = plots.cluster_scatter(symbols, volatility, annual_return, cluster, leading, scope)
     run.log_figure(scatter, "clusters.png")
-    silhouettes = [candidate.silhouette for candidate in candidates.values()]
-    sweep = plots.silhouette_sweep(list(candidates), silhouettes, chosen, scope)
-    run.log_figure(sweep, "silhouette.png")
 
 
 def _rows(

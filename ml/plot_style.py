@@ -1,7 +1,7 @@
 """The house style of every figure: colours, heads, axes and number formats.
 
-Colours are those of Okabe and Ito (2008) for categories and Crameri's vik (2018) for signed
-values; both can be told apart with colour-blind eyes.
+Colours are those of Okabe and Ito (2008) and of Tol (2021) for categories and Crameri's vik (2018)
+for signed values; all can be told apart with colour-blind eyes.
 """
 
 from collections.abc import Sequence
@@ -34,8 +34,9 @@ MARKETS = {"spot": "Spot", "um": "USDT-margined perpetual futures"}
 
 MINUS = "\N{MINUS SIGN}"
 
-# Okabe-Ito without black, which is the text's, and yellow last: it is faint on white.
-CATEGORIES = (BLUE, ORANGE, "#009E73", "#CC79A7", "#56B4E9", VERMILLION, "#F0E442")
+# First the five of Okabe and Ito and of Tol that are furthest apart: any two of them by at least 45
+# in CIE L*a*b*, and by 30 for eyes that lack one kind of cones.
+CATEGORIES = ("#332288", ORANGE, "#56B4E9", "#AA3377", "#117733", VERMILLION, "#F0E442")
 
 # Ten steps of vik at their places, and its pale middle at 0: equal differences look equally far
 # apart (CIE L*a*b*), and both signs darken away from 0.

@@ -23,6 +23,7 @@ from matplotlib.ticker import (
     MaxNLocator,
     NullFormatter,
     NullLocator,
+    PercentFormatter,
 )
 
 from gold.returns import FloatArray, IntArray
@@ -97,39 +98,23 @@ def importances(features: Sequence[str], values: Numbers, subtitle: str = "") ->
     return _bars(features, values, title, label, subtitle)
 
 
+def permutation_importances(features: Sequence[str], values: Numbers, subtitle: str = "") -> Figure:
+    """Permutation importances of the features out of sample, largest on top.
+
+    Args:
+        features: Names.
+        values: Fall of the out-of-sample R² when the feature is shuffled, as a fraction; a
+            negative one is drawn to the left.
+        subtitle: Market, interval and span.
+    """
+    title = "What the walk-forward forecasts rest on"
+    label = "Fall of the out-of-sample R\N{SUPERSCRIPT TWO} when the feature is shuffled"
+    return _bars(features, values, title, label, subtitle, digits=2)
+
+
 def index_weights(symbols: Sequence[str], weights: Numbers, subtitle: str = "") -> Figure:
     """Weights of the index's members, largest on top; fractions that sum to 1."""
     return _bars(symbols, weights, "Index weights", "Share of the index", subtitle)
-
-
-def silhouette_sweep(
-    ks: Sequence[int], silhouettes: Numbers, chosen: int, subtitle: str = ""
-) -> Figure:
-    """Mean silhouette for each number of clusters, the chosen one marked.
-
-    Args:
-        ks: Numbers of clusters tried, ascending.
-        silhouettes: Mean silhouette of each, from -1 to 1; higher is better separated.
-        chosen: The k in use; it need not be among `ks`.
-        subtitle: Market, interval and span.
-    """
-    figure, axes = one_plot(8, 4, "Silhouette by number of clusters", subtitle)
-    values = np.asarray(silhouettes, dtype=np.float64)
-    axes.plot(ks, values, color=BLUE, marker="o")
-    around = np.pad(values, 1, mode="edge")
-    valley = values < (around[:-2] + around[2:]) / 2 - 0.05 * np.ptp(values)
-    for k, value, below in zip(ks, values, valley, strict=True):
-        colour = VERMILLION if k == chosen else MUTED
-        text = f"{value:.2f}, used" if k == chosen else f"{value:.2f}"
-        _number(axes, text, (k, float(value)), colour, below=bool(below))
-        if k == chosen:
-            axes.plot(k, value, "o", color=VERMILLION, markersize=10, zorder=3)
-    axes.set_xlabel("Number of clusters k")
-    axes.set_ylabel("Mean silhouette (-1 to 1)")
-    axes.set_xticks(list(ks))
-    axes.grid(visible=False, axis="x")
-    axes.margins(y=0.2)
-    return figure
 
 
 def cluster_scatter(
@@ -270,22 +255,34 @@ def correlation_distribution(rho: Numbers, threshold: float, subtitle: str = "")
 
 
 def _bars(
-    names: Sequence[str], values: Numbers, title: str, value_label: str, subtitle: str
+    names: Sequence[str],
+    values: Numbers,
+    title: str,
+    value_label: str,
+    subtitle: str,
+    *,
+    digits: int = 1,
 ) -> Figure:
-    """Horizontal bars of shares, the largest on top, each with its number."""
+    """Horizontal bars of shares, the largest on top, each with its number to so many digits."""
     shares = np.asarray(values, dtype=np.float64)
     order = np.argsort(shares, kind="stable")
     figure, axes = one_plot(8, 1.5 + 0.26 * len(shares), title, subtitle)
     places = np.arange(len(shares))
     bars = axes.barh(places, shares[order], color=BLUE, height=0.72)
-    axes.bar_label(bars, fmt=lambda share: f"{share:.1%}", padding=4, fontsize=9, color=INK)
+    axes.bar_label(
+        bars,
+        fmt=lambda share: f"{share:.{digits}%}".replace("-", MINUS),
+        padding=4,
+        fontsize=9,
+        color=INK,
+    )
     axes.set_yticks(places, [names[place] for place in order], parse_math=False)
     axes.set_xlabel(value_label)
-    axes.xaxis.set_major_formatter(FuncFormatter(percent))
+    axes.xaxis.set_major_formatter(FuncFormatter(percent) if digits == 1 else PercentFormatter(1))
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0)
-    axes.margins(x=0.1, y=0.02)
+    axes.margins(x=0.1 if digits == 1 else 0.15, y=0.02)
     return figure
 
 

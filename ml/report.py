@@ -70,6 +70,9 @@ def exports(data: ReportData) -> dict[str, pd.DataFrame]:
         "pca_components.csv": data.pca_components[
             ["component", "explained_variance", "cumulative_variance"]
         ],
+        "pca_windows.csv": data.pca_windows.assign(as_of=data.pca_windows["as_of"].map(_iso))[
+            ["as_of", "lookback_days", "symbols", "component", "explained_variance"]
+        ],
         "gbt_feature_importance.csv": data.importances[["feature", "importance"]],
         **_index_exports(data),
     }

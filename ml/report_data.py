@@ -22,9 +22,10 @@ from lakehouse.runs import TASK_RUNS
 from lakehouse.settings import Settings
 from lakehouse.sql import equals
 from lakehouse.tables import Lake
-from ml.contracts import CLUSTERS, FEATURE_IMPORTANCES, PCA_COMPONENTS
+from ml.contracts import CLUSTERS, FEATURE_IMPORTANCES, PCA_COMPONENTS, PCA_WINDOWS
 from ml.frames import rows, to_pandas
 from ml.index_results import IndexResult, load_index_results
+from ml.leaders_result import load_leaders
 from silver.contracts import LISTINGS, REJECTED_CANDLES
 
 TASKS = (
@@ -59,7 +60,10 @@ class ReportData:
         indices: The walk-forward indices, by name.
         torn: Names of those that are left out, for their tables are of different runs.
         pca_components: `ml.pca_components` of the newest run.
+        pca_windows: `ml.pca_windows` of the same run.
         clusters: `ml.clusters` of the newest run.
+        leaders: The portfolio of each month's cluster leaders of the same run, if it made one.
+        kmeans_figures: What that run reported.
         importances: `ml.feature_importances` of the newest run.
         gbt_figures: What the `gbt` task of that run reported.
         files: status, files, rows and rejected_lines: one row for each status of a file.
@@ -80,7 +84,10 @@ class ReportData:
     indices: Sequence[IndexResult]
     torn: Sequence[str]
     pca_components: pd.DataFrame
+    pca_windows: pd.DataFrame
     clusters: pd.DataFrame
+    leaders: IndexResult | None
+    kmeans_figures: Mapping[str, str]
     importances: pd.DataFrame
     gbt_figures: Mapping[str, str]
     files: pd.DataFrame
@@ -125,6 +132,11 @@ def load_report_data(lake: Lake, settings: Settings) -> ReportData:
         indices=found.whole,
         torn=found.torn,
         pca_components=components.sort_values("component", ignore_index=True),
+        pca_windows=_of_run(lake, PCA_WINDOWS, components).sort_values(
+            ["as_of", "component"], ignore_index=True
+        ),
+        leaders=load_leaders(lake, settings, _run_id(clusters)),
+        kmeans_figures=_figures(shown, "kmeans"),
         clusters=clusters.sort_values(["cluster", "symbol"], ignore_index=True),
         importances=importances.sort_values(
             ["importance", "feature"], ascending=[False, True], ignore_index=True
@@ -173,6 +185,16 @@ def _newest_run(
     done = runs[(runs["task"] == task) & (runs["status"] != "failed") & runs["run_id"].isin(wrote)]
     newest = "" if done.empty else done.sort_values("started_at")["run_id"].iloc[-1]
     return rows(lake, contract, f"{scope} AND {equals({'run_id': newest})}")
+
+
+def _of_run(lake: Lake, contract: TableContract, made: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the run that made other rows; none without any."""
+    return rows(lake, contract, equals({"run_id": _run_id(made)}))
+
+
+def _run_id(made: pd.DataFrame) -> str:
+    """The run that made rows, empty without any."""
+    return "" if made.empty else str(made["run_id"].iloc[0])
 
 
 def runs_of(runs: pd.DataFrame, made: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

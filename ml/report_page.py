@@ -13,16 +13,16 @@ import numpy as np
 import pandas as pd
 
 from gold.returns import FloatArray
-from ml import plots
+from ml import pca_plots, plots
 from ml.frames import floats
 from ml.images import Image, image
+from ml.index_figures import instants
 from ml.index_section import index_section
+from ml.leaders_section import leaders_section, stability, tiny_clusters
 from ml.plot_style import MARKETS
 from ml.report_data import ReportData
-from ml.report_tables import count, minute, number, percent, precise, report_tables
-
-TINY_RANK_IC = 0.02
-"""Rank information coefficient below which ranking symbols by the forecast is next to guessing."""
+from ml.report_tables import count, minute, number, percent, precise, ratio, report_tables
+from ml.skill import verdict
 
 LIQUID_SYMBOLS = 30
 """Symbols of the second correlation map, whose names and numbers can all be read."""
@@ -54,6 +54,9 @@ def render(data: ReportData) -> str:
         indices=[index_section(index, MARKETS[data.market]) for index in data.indices],
         torn=data.torn,
         skill=skill(data.gbt_figures),
+        leaders=leaders_section(data),
+        stability=stability(data.kmeans_figures),
+        tiny=tiny_clusters(data.clusters),
     )
 
 
@@ -63,17 +66,18 @@ def skill(figures: Mapping[str, str]) -> str:
     Args:
         figures: `oos_r2` is measured against the zero forecast, `rank_ic` across symbols.
     """
-    r2, rank_ic = number(figures, "oos_r2"), number(figures, "rank_ic")
-    if np.isnan(r2):
+    values = {name: number(figures, name) for name in ("oos_r2", "rank_ic", "rank_ic_t")}
+    said = verdict(values)
+    if not said:
         return ""
-    shown = f"out-of-sample R\N{SUPERSCRIPT TWO} {precise(r2)}"
-    if np.isfinite(rank_ic):
-        shown += f", rank information coefficient {precise(rank_ic)}"
-    if r2 <= 0:
-        return f"No skill: the forecasts are no better than a forecast of zero ({shown})."
-    if abs(rank_ic) < TINY_RANK_IC:
-        return f"No skill to speak of: its ranking of symbols is next to guessing ({shown})."
-    return f"Better than a forecast of zero ({shown}), before any cost of trading on it."
+    shown = f"out-of-sample R\N{SUPERSCRIPT TWO} {precise(values['oos_r2'])}"
+    if np.isfinite(values["rank_ic"]):
+        shown += f", rank information coefficient {precise(values['rank_ic'])}"
+    if np.isfinite(values["rank_ic_t"]):
+        shown += f" with t-statistic {ratio(values['rank_ic_t'])}"
+    if said.startswith("No skill"):
+        return f"{said} ({shown})."
+    return f"{said} ({shown}), before any cost of trading on it."
 
 
 def correlation_matrix(pairs: pd.DataFrame) -> tuple[list[str], FloatArray]:
@@ -101,7 +105,7 @@ def _span(data: ReportData) -> str:
     return f"{start}to {data.as_of:%Y-%m-%d} UTC"
 
 
-def _about(data: ReportData, task: str) -> str:
+def _about(data: ReportData, task: str, judged: str = "in-sample") -> str:
     """What a figure was made from: the span of the data, or the run when it is another one.
 
     The span is known of the run of the metrics; an older run has seen other data.
@@ -110,7 +114,7 @@ def _about(data: ReportData, task: str) -> str:
     runs = data.runs.drop_duplicates("task").set_index("task")["run_id"]
     same = runs.get(task) == runs.get("asset_metrics")
     made_from = _span(data) if same else f"run {runs.get(task)}"
-    return f"{MARKETS[data.market]}, {data.interval}, {made_from}, in-sample"
+    return f"{MARKETS[data.market]}, {data.interval}, {made_from}, {judged}"
 
 
 def _tiles(data: ReportData) -> list[tuple[str, str, str]]:
@@ -167,11 +171,28 @@ def _images(data: ReportData) -> dict[str, Image]:
         cumulative = floats(components["cumulative_variance"])
         figure = plots.scree(explained, cumulative, _about(data, "pca"))
         images["scree"] = image(figure, "Variance explained by each principal component")
+    if len(data.pca_windows):
+        wide = data.pca_windows.pivot(
+            index="as_of", columns="component", values="explained_variance"
+        )
+        days = int(data.pca_windows["lookback_days"].iloc[0])
+        figure = pca_plots.market_integration(
+            instants(pd.DatetimeIndex(wide.index)),
+            wide.to_numpy(dtype=np.float64),
+            f"{MARKETS[data.market]}, {data.interval}, windows of {days} days",
+        )
+        images["integration"] = image(figure, "Variance explained in trailing windows, by month")
     if len(importances):
         values = floats(importances["importance"])
         features = importances["feature"].tolist()
         figure = plots.importances(features, values, _about(data, "gbt"))
         images["importances"] = image(figure, "Importance of each feature")
+        falls = floats(importances["permutation_importance"])
+        if np.isfinite(falls).all():
+            figure = plots.permutation_importances(
+                features, falls, _about(data, "gbt", "walk-forward")
+            )
+            images["permutation"] = image(figure, "Permutation importance of each feature")
     return images
 
 

@@ -16,12 +16,16 @@ CLOSEST_PAIRS = 10
 _DASH = "\N{EN DASH}"
 _MINUS = "\N{MINUS SIGN}"
 
-_RANDOM_SPLIT = "random_split_"
+_RANDOM_SPLIT, _RIDGE = "random_split_", "ridge_"
 _GBT_METRICS = {
     "rmse": "Root mean squared error",
     "zero_rmse": "Root mean squared error of the zero forecast",
+    "mae": "Mean absolute error",
     "oos_r2": "R\N{SUPERSCRIPT TWO} against the zero forecast",
+    "oos_r2_mean": "R\N{SUPERSCRIPT TWO} against the mean forecast",
+    "directional_accuracy": "Directional accuracy, a share",
     "rank_ic": "Rank information coefficient",
+    "rank_ic_t": "Its t-statistic",
 }
 
 
@@ -193,17 +197,18 @@ def _cluster_tables(data: ReportData) -> dict[str, Table]:
 
 
 def _gbt_table(figures: Mapping[str, str]) -> Table:
-    """The trees' metrics: walk-forward beside the random split, where a figure is a number."""
-    names = dict.fromkeys(name.removeprefix(_RANDOM_SPLIT) for name in figures)
+    """The trees' metrics: walk-forward beside the ridge and the random split, where numbers."""
+    sides = {"walk_forward": "", "ridge": _RIDGE, "random_split": _RANDOM_SPLIT}
     rows = [
-        (_GBT_METRICS.get(name, name), number(figures, name), number(figures, _RANDOM_SPLIT + name))
-        for name in names
+        {side: number(figures, prefix + name) for side, prefix in sides.items()} | {"metric": said}
+        for name, said in _GBT_METRICS.items()
     ]
-    frame = pd.DataFrame(rows, columns=["metric", "walk_forward", "random_split"])
+    frame = pd.DataFrame(rows, columns=["metric", *sides])
     return table(
-        frame[frame[["walk_forward", "random_split"]].notna().any(axis=1)],
+        frame[frame[list(sides)].notna().any(axis=1)],
         ("metric", "Metric", text),
         ("walk_forward", "Walk-forward", precise),
+        ("ridge", "Ridge regression, walk-forward", precise),
         ("random_split", "Random 80/20 split (optimistic)", precise),
     )
 

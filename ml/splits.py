@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
+from lakehouse.intervals import instant
 from ml.validation import Fold
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ class Split:
         train: Rows to fit.
         test: Rows to predict.
         params: What sets it apart.
+        fitted: Rows to fit, in words.
+        tested: Rows to predict, in words.
     """
 
     name: str
@@ -36,6 +39,8 @@ class Split:
     train: DataFrame
     test: DataFrame
     params: Mapping[str, object]
+    fitted: str
+    tested: str
 
     @property
     def is_optimistic(self) -> bool:
@@ -50,21 +55,23 @@ def walk_forward(rows: DataFrame, folds: tuple[Fold, ...]) -> list[Split]:
         rows: Rows with open_time.
         folds: Times in microseconds.
     """
+    return [_of_fold(rows, number, fold) for number, fold in enumerate(folds, 1)]
+
+
+def _of_fold(rows: DataFrame, number: int, fold: Fold) -> Split:
     opens = F.unix_micros("open_time")
-    return [
-        Split(
-            f"fold_{number}",
-            WALK_FORWARD,
-            rows.where(opens < fold.train_end),
-            rows.where((opens >= fold.test_start) & (opens < fold.test_end)),
-            {
-                "train_end_us": fold.train_end,
-                "test_start_us": fold.test_start,
-                "test_end_us": fold.test_end,
-            },
-        )
-        for number, fold in enumerate(folds, 1)
-    ]
+    train_end, start, end = (
+        f"{instant(at):%Y-%m-%d %H:%M}" for at in (fold.train_end, fold.test_start, fold.test_end)
+    )
+    return Split(
+        f"fold_{number}",
+        WALK_FORWARD,
+        rows.where(opens < fold.train_end),
+        rows.where((opens >= fold.test_start) & (opens < fold.test_end)),
+        {"train_end": train_end, "test_start": start, "test_end": end},
+        fitted=f"open_time before {train_end} UTC",
+        tested=f"open_time from {start} to before {end} UTC",
+    )
 
 
 def random_split(rows: DataFrame, seed: int) -> Split:
@@ -76,5 +83,13 @@ def random_split(rows: DataFrame, seed: int) -> Split:
     """
     tenth = F.pmod(F.xxhash64("symbol", "open_time", F.lit(seed)), F.lit(10))
     fitted = tenth < _FITTED_TENTHS
-    params = {"train_share": _FITTED_TENTHS / 10}
-    return Split(RANDOM_SPLIT, RANDOM_SPLIT, rows.where(fitted), rows.where(~fitted), params)
+    share = _FITTED_TENTHS / 10
+    return Split(
+        RANDOM_SPLIT,
+        RANDOM_SPLIT,
+        rows.where(fitted),
+        rows.where(~fitted),
+        {"train_share": share},
+        fitted=f"{share:.0%} of all rows, at random",
+        tested=f"{1 - share:.0%} of all rows, at random",
+    )

@@ -35,6 +35,14 @@ def gbt(context: TaskContext) -> TaskOutcome:
     return run_gbt(context)
 
 
+@task("score", "Predictions of the newest bar by the champion of the registry.")
+def score(context: TaskContext) -> TaskOutcome:
+    """ml.features -> ml.predictions."""
+    from ml.score import run_score
+
+    return run_score(context)
+
+
 @task("index_run", "An MLflow run for each walk-forward index.")
 def index_run(context: TaskContext) -> TaskOutcome:
     """Gold tables of the indices -> MLflow."""

@@ -1,4 +1,4 @@
-"""The one module that talks to MLflow.
+"""Runs in MLflow: what a task read, how it was set and what came out.
 
 A task opens one parent run, logs what it read, how it was set and what came out, and opens a
 child run for each candidate it compares. Calls are batched: each one is a commit of the store.
@@ -16,39 +16,36 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-# Before mlflow is imported: a run tells nobody but its own store.
+# Before mlflow is imported: a run tells nobody but its own store, and draws no bars of its own.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
 
 import mlflow
-import numpy as np
-import pyspark
 from mlflow.data.delta_dataset_source import DeltaDatasetSource
 from mlflow.data.spark_dataset import SparkDataset
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
-from mlflow.exceptions import MlflowException
-from mlflow.models import Model, ModelSignature
-from mlflow.types import ColSpec, DataType, Schema
-from mlflow.types.schema import Array, SparkMLVector
 from mlflow.utils.logging_utils import disable_logging
 
 from lakehouse.contracts import TableContract
+from lakehouse.tables import Lake
 from lakehouse.tasks import TaskContext
-from ml.model_files import save_to_folder
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from matplotlib.figure import Figure
-    from pyspark.ml import PipelineModel
 
-# Types of the columns that a model reads and returns.
-ColumnType = DataType | Array
-DOUBLE = DataType.double
-INTEGER = DataType.integer
-VECTOR: Array = SparkMLVector()  # type: ignore[no-untyped-call]  # mlflow gives it no types
+TRAINING, TESTING = "training", "testing"
+"""What a run reads a table for."""
+
+SETTINGS_FILE = "settings.json"
+"""The artifact that holds all settings of the run."""
+
+OUTPUT_FILE = "model_output.csv"
+"""The artifact that holds what the model says; its numbers are written with all their digits."""
 
 _SQLITE = "sqlite:///"
 # Tasks of a job run at once, and a new store is filled by whoever opens it.
@@ -62,38 +59,57 @@ class TrackedRun:
     """An MLflow run, to which results may still be added after its block has ended.
 
     Attributes:
+        context: Of the task.
+        client: Of the store.
+        artifact_uri: Where its artifacts lie.
         mlflow_run_id: MLflow's id of the run.
     """
 
     def __init__(self, context: TaskContext, run: mlflow.ActiveRun) -> None:
-        self._context = context
-        self._client = mlflow.MlflowClient()
+        self.context = context
+        self.client = mlflow.MlflowClient()
         self._experiment_id = run.info.experiment_id
-        self._artifact_uri = run.info.artifact_uri
+        self.artifact_uri: str = run.info.artifact_uri
         self.mlflow_run_id: str = run.info.run_id
 
-    def log_inputs(self, *contracts: TableContract) -> None:
-        """Record tables that the task has read, each at the Delta version it read."""
-        tags = [InputTag("mlflow.data.context", "training")]
-        inputs = [DatasetInput(_dataset(self._context, contract), tags) for contract in contracts]
-        self._client.log_inputs(self.mlflow_run_id, inputs)
+    def log_inputs(
+        self, *contracts: TableContract, purpose: str = TRAINING, rows: str = ""
+    ) -> None:
+        """Record tables that the task has read, each at the Delta version it read.
+
+        Args:
+            contracts: The tables.
+            purpose: `TRAINING` or `TESTING`.
+            rows: Which of their rows, in words; all when empty.
+        """
+        tags = [InputTag("mlflow.data.context", purpose)]
+        inputs = [
+            DatasetInput(_dataset(self.context, contract, rows), tags) for contract in contracts
+        ]
+        self.client.log_inputs(self.mlflow_run_id, inputs)
 
     def log_params(self, params: Mapping[str, object]) -> None:
         """Record settings."""
         logged = [Param(key, str(value)[:_MAX_PARAM_LENGTH]) for key, value in params.items()]
         for start in range(0, len(logged), _MAX_PARAMS):
             batch = logged[start : start + _MAX_PARAMS]
-            self._client.log_batch(self.mlflow_run_id, params=batch)
+            self.client.log_batch(self.mlflow_run_id, params=batch)
 
     def log_metrics(self, metrics: Mapping[str, float]) -> None:
         """Record numbers."""
         at = int(time.time() * 1000)
         logged = [Metric(key, float(value), at, 0) for key, value in metrics.items()]
-        self._client.log_batch(self.mlflow_run_id, metrics=logged)
+        self.client.log_batch(self.mlflow_run_id, metrics=logged)
+
+    def log_series(self, name: str, times: Sequence[int], values: Sequence[float]) -> None:
+        """Record a number over time, a step for each instant (UTC microseconds)."""
+        pairs = enumerate(zip(times, values, strict=True))
+        logged = [Metric(name, float(value), time // 1000, step) for step, (time, value) in pairs]
+        self.client.log_batch(self.mlflow_run_id, metrics=logged)
 
     def log_figure(self, figure: Figure, file: str) -> None:
         """Keep a plot as an artifact."""
-        self._client.log_figure(self.mlflow_run_id, figure, file)
+        self.client.log_figure(self.mlflow_run_id, figure, file)
 
     def log_csv(self, file: str, columns: Mapping[str, Sequence[object]]) -> None:
         """Keep columns of one length as a CSV artifact."""
@@ -101,44 +117,16 @@ class TrackedRun:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows(zip(*columns.values(), strict=True))
-        self._client.log_text(self.mlflow_run_id, text.getvalue(), file)
+        self.client.log_text(self.mlflow_run_id, text.getvalue(), file)
 
-    def log_model(
-        self, model: PipelineModel, name: str, inputs: Mapping[str, ColumnType], output: ColumnType
-    ) -> None:
-        """Keep a fitted Spark ML model with its signature, and register it as a new version.
+    def set_tag(self, key: str, value: str) -> None:
+        """Say how to read the run."""
+        self.client.set_tag(self.mlflow_run_id, key, value)
 
-        Args:
-            model: A loaded model returns its `prediction` column.
-            name: Name in the model registry.
-            inputs: Names and types of the columns that the model reads.
-            output: Type of the `prediction` column.
-        """
-        columns = Schema([ColSpec(kind, column) for column, kind in inputs.items()])
-        settings = self._context.settings
-        with TemporaryDirectory() as folder:
-            # MLflow's variable names a volume where the tables lie in a catalog.
-            shared = os.environ.get("MLFLOW_DFS_TMP", settings.warehouse)
-            save_to_folder(self._context.spark, model, shared, Path(folder) / "sparkml")
-            # The last step of `mlflow.spark.save_model`, which is not to be had without the first.
-            mlflow.spark._save_model_metadata(
-                folder,
-                model,
-                Model(artifact_path="model", run_id=self.mlflow_run_id),
-                conda_env=None,
-                code_paths=None,
-                signature=ModelSignature(inputs=columns, outputs=Schema([ColSpec(output)])),
-                # Without them MLflow loads the model in another process to see what it imports.
-                pip_requirements=[f"pyspark=={pyspark.__version__}", f"numpy=={np.__version__}"],
-            )
-            self._client.log_artifacts(self.mlflow_run_id, folder, "model")
-        self._register(f"{settings.catalog}.ml.{name}" if settings.catalog else name)
-
-    def _register(self, name: str) -> None:
-        with suppress(MlflowException):  # it is there from an earlier run
-            self._client.create_registered_model(name)
-        source = f"{self._artifact_uri}/model"
-        self._client.create_model_version(name, source, self.mlflow_run_id)
+    def log_output(self, output: pa.Table) -> None:
+        """Keep what the model says, by which a reproduction is compared with it."""
+        columns = {name: output[name].to_pylist() for name in output.column_names}
+        self.log_csv(OUTPUT_FILE, columns)
 
     @contextmanager
     def child(
@@ -156,9 +144,9 @@ class TrackedRun:
             run_name=name,
             nested=True,
             parent_run_id=self.mlflow_run_id,
-            tags={**_tags(self._context), **tags},
+            tags={**_tags(self.context), **tags},
         ) as run:
-            child = TrackedRun(self._context, run)
+            child = TrackedRun(self.context, run)
             child.log_params(params)
             yield child
 
@@ -178,12 +166,10 @@ def tracked_run(
         name: What sets it apart from the task's other parent runs, if it has any.
         without: A section of the settings that is no parameter, for it need not hold of this run.
     """
-    disable_logging()  # type: ignore[no-untyped-call]  # mlflow gives it no types
-    logging.getLogger("alembic").setLevel(logging.ERROR)
     # That integers cannot be missing in pandas is no news of a table in Delta.
     warnings.filterwarnings("ignore", message="Hint: Inferred schema contains integer")
     with _OPENING:
-        mlflow.set_tracking_uri(context.settings.mlflow.tracking_uri)
+        open_store(context.settings.mlflow.tracking_uri)
         experiment_id = _experiment(context.settings.mlflow.tracking_uri, experiment)
     with mlflow.start_run(
         experiment_id=experiment_id,
@@ -193,7 +179,17 @@ def tracked_run(
         run = TrackedRun(context, active)
         settings = context.settings.model_dump(mode="json")
         run.log_params(flat({key: value for key, value in settings.items() if key != without}))
+        # Parameters are texts of a limited length, of which the settings cannot be made again.
+        run.client.log_text(run.mlflow_run_id, context.settings.as_json(), SETTINGS_FILE)
         yield run
+
+
+def open_store(tracking_uri: str) -> mlflow.MlflowClient:
+    """A client of the store, whose messages of its own tables are silenced."""
+    disable_logging()  # type: ignore[no-untyped-call]  # mlflow gives it no types
+    logging.getLogger("alembic").setLevel(logging.ERROR)
+    mlflow.set_tracking_uri(tracking_uri)
+    return mlflow.MlflowClient()
 
 
 # Without it the UI shows the pages for language models.
@@ -226,7 +222,7 @@ def _tags(context: TaskContext) -> dict[str, str]:
     }
 
 
-def _dataset(context: TaskContext, contract: TableContract) -> Dataset:
+def _dataset(context: TaskContext, contract: TableContract, rows: str) -> Dataset:
     """A table at the version that the task read, recorded as `mlflow.data.load_delta` does.
 
     That function asks for a session by an address, which a task on Spark Connect does not know,
@@ -236,12 +232,12 @@ def _dataset(context: TaskContext, contract: TableContract) -> Dataset:
     version = context.lake.read_versions[contract.full_name]
     # MLflow takes the number 0 for no version and leaves it out; the text it keeps.
     pinned: Any = version or "0"
-    place = _place(context, contract)
+    place = table_place(context.lake, contract)
     dataset = SparkDataset(
         df=frame,
         source=DeltaDatasetSource(**place, delta_table_version=pinned),
         name=f"{contract.full_name}@v{version}",
-        digest=hashlib.sha256(f"{place}@{version}".encode()).hexdigest()[:8],
+        digest=hashlib.sha256(f"{place}@{version} {rows}".encode()).hexdigest()[:8],
     )
     schema = dataset.schema
     return Dataset(
@@ -250,13 +246,14 @@ def _dataset(context: TaskContext, contract: TableContract) -> Dataset:
         source_type="delta_table",
         source=dataset.source.to_json(),
         schema=json.dumps({"mlflow_colspec": schema.to_dict()}) if schema else None,
+        profile=json.dumps({"rows": rows}) if rows else None,
     )
 
 
-def _place(context: TaskContext, contract: TableContract) -> dict[str, str]:
-    """Where MLflow finds the table again: its folder, or its name in the catalog."""
-    name = context.lake.name(contract)
-    if context.settings.catalog:
+def table_place(lake: Lake, contract: TableContract) -> dict[str, str]:
+    """Where MLflow finds a table again: its folder, or its name in the catalog."""
+    name = lake.name(contract)
+    if not name.startswith("delta.`"):
         return {"delta_table_name": name}
     return {"path": name.removeprefix("delta.`").removesuffix("`").replace("``", "`")}
 

@@ -1,4 +1,4 @@
-"""Honest evaluation of a forecast: walk-forward folds and scores against the zero forecast.
+"""Honest evaluation of a forecast: walk-forward folds, and scores against zero and the mean.
 
 Plain numpy. Bars are named by their open times as integers of any unit (microseconds in the
 tables), so nothing here knows a calendar.
@@ -6,8 +6,7 @@ tables), so nothing here knows a calendar.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, fields
 from math import nan, sqrt
 
 import numpy as np
@@ -36,38 +35,37 @@ class Fold:
 
 
 def walk_forward_splits(
-    first: int, last: int, step: int, *, folds: int, purge: int, embargo: int
+    first: int, last: int, step: int, *, block: int, purge: int, embargo: int
 ) -> tuple[Fold, ...]:
-    """Cut the bars into folds + 1 equal blocks; each but the first is predicted from all before.
+    """Cut the bars into blocks from the first on; each but the first is predicted from all before.
 
     The training window expands. It ends `purge + embargo` bars before the block to predict, so
-    that no fitted row's label is realised at or after the block's first bar.
+    that no fitted row's label is realised at or after the block's first bar. Blocks are counted
+    from the first bar, so later bars add folds and change none.
 
     Args:
         first: Open time of the first bar.
         last: Open time of the last bar.
         step: Length of a bar, in the unit of the times.
-        folds: Number of blocks to predict, at least 1.
+        block: Bars of a block, at least 1; the last block may reach past the last bar.
         purge: Bars by which a label reaches past its row's bar.
         embargo: Further bars to leave out.
 
     Raises:
-        NotEnoughData: A block would be empty, or the first fold has no bar to fit on.
+        NotEnoughData: There is no second block, or the first leaves no bar to fit on.
 
     Source: M. López de Prado, Advances in Financial Machine Learning, 2018, chapter 7.
     """
-    bars = (last - first) // step + 1
-    edges = [first + step * (bars * block // (folds + 1)) for block in range(1, folds + 2)]
-    splits = tuple(
-        Fold(train_end=start - (purge + embargo) * step, test_start=start, test_end=end)
-        for start, end in pairwise(edges)
-    )
-    if bars <= folds or splits[0].train_end <= first:
+    width = block * step
+    left_out = (purge + embargo) * step
+    starts = range(first + width, last + 1, width) if width > left_out else range(0)
+    if not starts:
         raise NotEnoughData(
-            f"{bars} bars are too few for {folds} walk-forward folds with {purge + embargo} bars "
-            "left out before each: lengthen archive.start to archive.end or lower ml.gbt.folds"
+            f"{(last - first) // step + 1} bars are too few to walk forward by {block} with "
+            f"{purge + embargo} left out before each step: lengthen archive.start to archive.end, "
+            "or set ml.gbt.fold_days to suit"
         )
-    return splits
+    return tuple(Fold(start - left_out, start, start + width) for start in starts)
 
 
 @dataclass(frozen=True)
@@ -76,29 +74,34 @@ class ForecastScore:
 
     Attributes:
         rows: Rows with a forecast and an outcome.
+        absolute_error: Sum of |forecast - outcome|.
         squared_error: Sum of (forecast - outcome)².
         squared_outcome: Sum of outcome², the error of the forecast of zero.
+        squared_deviation: Sum of (mean - outcome)², the error of the forecast of the mean.
+        moves: Rows whose outcome is not zero.
+        hits: Of these, rows whose forecast has the outcome's sign.
         rank_ic_bars: Bars that have a rank correlation of forecast and outcome across symbols.
         rank_ic_sum: Sum of those correlations.
         rank_ic_squares: Sum of their squares.
     """
 
     rows: int = 0
+    absolute_error: float = 0.0
     squared_error: float = 0.0
     squared_outcome: float = 0.0
+    squared_deviation: float = 0.0
+    moves: int = 0
+    hits: int = 0
     rank_ic_bars: int = 0
     rank_ic_sum: float = 0.0
     rank_ic_squares: float = 0.0
 
     def __add__(self, other: ForecastScore) -> ForecastScore:
-        return ForecastScore(
-            self.rows + other.rows,
-            self.squared_error + other.squared_error,
-            self.squared_outcome + other.squared_outcome,
-            self.rank_ic_bars + other.rank_ic_bars,
-            self.rank_ic_sum + other.rank_ic_sum,
-            self.rank_ic_squares + other.rank_ic_squares,
-        )
+        sums = {
+            field.name: getattr(self, field.name) + getattr(other, field.name)
+            for field in fields(self)
+        }
+        return ForecastScore(**sums)
 
     @property
     def rmse(self) -> float:
@@ -111,6 +114,11 @@ class ForecastScore:
         return sqrt(self.squared_outcome / self.rows) if self.rows else nan
 
     @property
+    def mae(self) -> float:
+        """Mean absolute error, in the outcome's unit; NaN without rows."""
+        return self.absolute_error / self.rows if self.rows else nan
+
+    @property
     def out_of_sample_r2(self) -> float:
         """1 - SSE / sum(outcome²): above 0 it beats the forecast of zero; NaN if all are zero.
 
@@ -118,6 +126,24 @@ class ForecastScore:
         Financial Studies 33, 2020, equation 19.
         """
         return 1 - self.squared_error / self.squared_outcome if self.squared_outcome > 0 else nan
+
+    @property
+    def out_of_sample_r2_mean(self) -> float:
+        """1 - SSE / sum((mean - outcome)²): above 0 it beats the mean of what was fitted.
+
+        Source: J. Y. Campbell, S. B. Thompson, Predicting Excess Stock Returns Out of Sample,
+        Review of Financial Studies 21, 2008, equation 1.
+        """
+        spread = self.squared_deviation
+        return 1 - self.squared_error / spread if spread > 0 else nan
+
+    @property
+    def directional_accuracy(self) -> float:
+        """Share of the outcomes other than zero whose sign was forecast; NaN if all are zero.
+
+        A forecast of exactly zero has no sign, and counts as wrong.
+        """
+        return self.hits / self.moves if self.moves else nan
 
     @property
     def rank_information_coefficient(self) -> float:
@@ -138,7 +164,10 @@ class ForecastScore:
         values = {
             "rmse": self.rmse,
             "zero_rmse": self.zero_rmse,
+            "mae": self.mae,
             "oos_r2": self.out_of_sample_r2,
+            "oos_r2_mean": self.out_of_sample_r2_mean,
+            "directional_accuracy": self.directional_accuracy,
             "rank_ic": self.rank_information_coefficient,
             "rank_ic_t": self.rank_ic_t_statistic,
             "rank_ic_bars": float(self.rank_ic_bars),
@@ -147,21 +176,31 @@ class ForecastScore:
         return {name: value for name, value in values.items() if not np.isnan(value)}
 
 
-def forecast_score(time: IntArray, prediction: FloatArray, outcome: FloatArray) -> ForecastScore:
+def forecast_score(
+    time: IntArray, prediction: FloatArray, outcome: FloatArray, mean: float
+) -> ForecastScore:
     """Score a forecast on whole bars: all rows of a bar must be given together.
+
+    Sums are taken in the order of the rows, on which their last bits depend.
 
     Args:
         time: Open time of each row's bar, shape (rows,), in any order.
         prediction: Forecasts made at the bar's close, shape (rows,).
         outcome: What came true, shape (rows,). A row with a NaN in either is left out.
+        mean: Mean of the outcomes that the forecast was fitted to, a forecast itself.
     """
     given = ~(np.isnan(prediction) | np.isnan(outcome))
     time, prediction, outcome = time[given], prediction[given], outcome[given]
     correlations = rank_correlations(time, prediction, outcome)
+    moved = outcome != 0
     return ForecastScore(
         rows=time.size,
+        absolute_error=float(np.sum(np.abs(prediction - outcome))),
         squared_error=float(np.sum((prediction - outcome) ** 2)),
         squared_outcome=float(np.sum(outcome**2)),
+        squared_deviation=float(np.sum((mean - outcome) ** 2)),
+        moves=int(moved.sum()),
+        hits=int((np.sign(prediction) == np.sign(outcome))[moved].sum()),
         rank_ic_bars=correlations.size,
         rank_ic_sum=float(np.sum(correlations)),
         rank_ic_squares=float(np.sum(correlations**2)),

@@ -1,6 +1,6 @@
 """Small synthetic markets, rules, and the whole way from candles to levels in one process."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -163,8 +163,14 @@ class Outcome:
     sold: dict[int, list[str]]
 
 
+Decide = Callable[[Iterable[Lookback], RuleSettings], tuple[Determination, ...]]
+
+
 def run_index(
-    market: Published, rules: RuleSettings, portfolios: int = RANDOM_PORTFOLIOS
+    market: Published,
+    rules: RuleSettings,
+    portfolios: int = RANDOM_PORTFOLIOS,
+    decide: Decide = determine_in_turn,
 ) -> Outcome:
     """From published bars to levels, as the tables are made."""
     candles = aligned(market)
@@ -173,7 +179,7 @@ def run_index(
         candles.first_open, candles.last_open, interval, rules.calendar, rules.lookback_days
     )
     lookbacks = [knowledge(candles, int(as_of), rules) for as_of in dates]
-    made = determine_in_turn(lookbacks, rules)
+    made = decide(lookbacks, rules)
     periods = holding_periods(dates, candles.last_open, interval, rules.delay_bars)
     weights = [
         target_weights(candles.symbols, each, int(as_of), rules.top_n, portfolios)

@@ -18,7 +18,9 @@ from lakehouse import cli, doctor, runner, tasks
 from lakehouse.contracts import Column, TableContract
 from lakehouse.doctor import Check
 from lakehouse.errors import NotEnoughData
+from lakehouse.reproduction import Comparison, Reproduction
 from lakehouse.runs import TaskRun
+from lakehouse.settings import Settings
 from lakehouse.tables import Lake
 from lakehouse.tasks import Task, TaskContext, TaskOutcome
 
@@ -164,7 +166,7 @@ def test_wrong_usage_is_told_from_failure(arguments: list[str]) -> None:
 
 
 def test_the_commands_are_those_that_users_know() -> None:
-    assert set(COMMANDS) >= {"run", "sql", "history", "tables", "doctor", "report"}
+    assert set(COMMANDS) >= {"run", "sql", "history", "tables", "doctor", "report", "reproduce"}
 
 
 @pytest.mark.parametrize("flag", ["-h", "--help"])
@@ -300,6 +302,41 @@ def test_report_runs_its_task_with_the_same_settings(
     assert (result.exit_code, result.stdout) == (0, "report/[1].html written\n")
     assert [context.settings.report.folder for context in seen] == ["there"]
     assert [run.status for run in runs] == ["succeeded"]
+
+
+# A model had again.
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_reproduce_shows_both_values_and_says_whether_they_differ(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, same: bool
+) -> None:
+    asked: list[str] = []
+
+    def fit_again(settings: Settings, reference: str) -> Reproduction:
+        asked.extend([settings.warehouse, reference])
+        return Reproduction(
+            title="gbt: run [1]",
+            notes=["ml.features at version 3"],
+            warnings=["other code"],
+            comparisons=[
+                Comparison("rmse", "0.25", "0.25", "0", same=True),
+                Comparison("oos_r2", "-0.1", "-0.1" if same else "0.5", "0", same=same),
+            ],
+        )
+
+    monkeypatch.setattr(cli, "load_reproduce", lambda: fit_again)
+    (tmp_path / "ml" / "features" / "_delta_log").mkdir(parents=True)
+    result = call("reproduce", "models:/m@champion", "--set", f"warehouse={tmp_path}")
+    assert asked == [str(tmp_path), "models:/m@champion"]
+    assert "gbt: run [1]" in result.stdout
+    shown = {cells(line)[0]: cells(line)[1:3] for line in result.stdout.splitlines() if "│" in line}
+    assert shown["rmse"] == ["0.25", "0.25"]
+    assert shown["oos_r2"] == ["-0.1", "-0.1" if same else "0.5"]
+    assert "ml.features at version 3" in result.stdout
+    assert "warning: other code" in result.stderr
+    assert result.exit_code == (0 if same else 1)
+    assert ("error: 1 of 2 values differ: oos_r2" in result.stderr) is not same
 
 
 # Questions to real tables.

@@ -147,6 +147,8 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "index.execution": st.sampled_from(["next_open", "close"]),
     "index.correlation_threshold": SHARE,
     "ml.kmeans.sweep": st.lists(COUNT),
+    "ml.pca.standardise": st.booleans(),
+    "ml.pca.min_coverage": SHARE,
     "catalog": st.none() | TEXT,
     "spark.master": st.none() | TEXT,
     "spark.remote": st.none() | TEXT,
@@ -471,9 +473,11 @@ def test_the_digest_does_not_depend_on_the_order_or_the_layer(environment: Path)
         *("index.random_portfolios=0", "index.seed=43", "index.trials=2"),
         *("index.rulebooks={other: {}}", "index.rulebooks={other: {top_n: 3}}"),
         *("index.top_n=19", "ml.seed=43", "ml.pca.components=9", "ml.kmeans.clusters=4"),
-        *("ml.kmeans.sweep=[3]", "ml.gbt.max_iter=9", "ml.gbt.max_depth=6", "ml.gbt.folds=4"),
-        *("ml.gbt.embargo_bars=31", "mlflow.tracking_uri=x", "report.folder=x"),
-        *("spark.master=x", "spark.remote=x", "spark.conf={a: b}"),
+        *("ml.pca.standardise=true", "ml.pca.lookback_days=30", "ml.pca.min_coverage=0.8"),
+        *("ml.kmeans.resamples=3", "ml.kmeans.sweep=[3]"),
+        *("ml.gbt.max_iter=9", "ml.gbt.max_depth=6", "ml.gbt.fold_days=4"),
+        *("ml.gbt.embargo_bars=31", "ml.gbt.ridge_penalty=1", "mlflow.tracking_uri=x"),
+        *("report.folder=x", "spark.master=x", "spark.remote=x", "spark.conf={a: b}"),
     ],
 )
 def test_the_digest_depends_on_every_setting(override: str) -> None:

@@ -1,4 +1,4 @@
-"""One warehouse and one MLflow store that all four tasks have worked on once."""
+"""One warehouse and one MLflow store that all tasks have worked on once."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from lakehouse.contracts import TableContract
 from lakehouse.settings import Settings
 from lakehouse.tables import Lake
 from lakehouse.tasks import TaskOutcome
-from ml.tasks import gbt, gbt_features, kmeans, pca
-from silver.contracts import CANDLES
+from ml.contracts import FEATURES
+from ml.tasks import gbt, gbt_features, kmeans, pca, score
+from silver.contracts import CANDLES, LISTINGS
 from tests.ml import market
 from tests.pipelines import changed_settings, do, interpreted
 
@@ -34,15 +35,17 @@ class Trained:
     spark: SparkSession
     settings: Settings
     outcomes: Mapping[str, TaskOutcome]
+    read: Mapping[str, int]
 
     def table(self, contract: TableContract) -> pd.DataFrame:
-        """The newest rows of a table, sorted by its key."""
+        """Rows of a table, of one that the tasks read at that version, sorted by its key."""
         lake = Lake(self.spark, self.settings.warehouse)
-        rows = lake.read_own(contract).toArrow().to_pandas()
+        rows = lake.read_own(contract, self.read.get(contract.full_name)).toArrow().to_pandas()
         return rows.sort_values(list(contract.key), ignore_index=True)
 
     def version(self, contract: TableContract) -> int:
-        return Lake(self.spark, self.settings.warehouse).version(contract)
+        """The version that the tasks read."""
+        return self.read[contract.full_name]
 
 
 @pytest.fixture(scope="session")
@@ -53,13 +56,19 @@ def small(base_settings: Settings) -> Settings:
         update={
             "ml": ml.model_copy(
                 update={
-                    "pca": ml.pca.model_copy(update={"components": 3}),
-                    "kmeans": ml.kmeans.model_copy(update={"clusters": 3, "sweep": (2, 4)}),
+                    "pca": ml.pca.model_copy(update={"components": 3, "lookback_days": 30}),
+                    "kmeans": ml.kmeans.model_copy(
+                        update={"clusters": 3, "sweep": (2, 4), "resamples": 5}
+                    ),
                     "gbt": ml.gbt.model_copy(
-                        update={"max_iter": 3, "max_depth": 3, "folds": 2, "embargo_bars": 5}
+                        update={"max_iter": 3, "max_depth": 3, "fold_days": 20, "embargo_bars": 5}
                     ),
                 }
-            )
+            ),
+            # The market is small and 60 days long.
+            "index": base_settings.index.model_copy(
+                update={"lookback_days": 30, "enter_volume": 0.0, "stay_volume": 0.0}
+            ),
         }
     )
 
@@ -83,6 +92,7 @@ def trained_once(
     with interpreted(spark):
         lake = Lake(spark, settings.warehouse)
         lake.append(CANDLES, market.candle_rows(spark, market.closes()))
+        lake.append(LISTINGS, market.listing_rows(spark, market.closes()))
         lake.append(ASSET_METRICS, market.metric_rows(spark, market.metrics()))
         # At once, as a job runs them, on a store that does not exist yet.
         with ThreadPoolExecutor(2) as pool:
@@ -91,8 +101,12 @@ def trained_once(
                 name: pool.submit(do, spark, settings, task, RUN_ID) for name, task in tasks.items()
             }
             outcomes = {name: future.result() for name, future in running.items()}
-        outcomes["gbt"] = do(spark, settings, gbt, RUN_ID)
-    return Trained(spark, settings, outcomes)
+        for task in (gbt, score):
+            outcomes[task.name] = do(spark, settings, task, RUN_ID)
+        read = {
+            table.full_name: lake.version(table) for table in (CANDLES, ASSET_METRICS, FEATURES)
+        }
+    return Trained(spark, settings, outcomes, read)
 
 
 @pytest.fixture

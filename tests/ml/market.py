@@ -10,7 +10,7 @@ import pandas as pd
 
 from gold.contracts import ASSET_METRICS
 from lakehouse.contracts import TableContract
-from silver.contracts import CANDLES
+from silver.contracts import CANDLES, LISTINGS
 from tests.pipelines import as_arrow
 
 if TYPE_CHECKING:
@@ -24,17 +24,17 @@ LATE, BROKEN = "CUSDT", "EUSDT"
 AS_OF = datetime(2025, 1, 1, tzinfo=UTC)
 
 
-def closes(seed: int = 7) -> pd.DataFrame:
+def closes(seed: int = 7, bars: int = BARS) -> pd.DataFrame:
     """symbol, open_time, close and segment; one symbol starts late, one has a hole of 40 bars."""
     rng = np.random.default_rng(seed)
-    common = rng.normal(0, 0.01, BARS)
+    common = rng.normal(0, 0.01, bars)
     frames = []
     for place, symbol in enumerate(SYMBOLS):
-        returns = common * (0.5 + place / 4) + rng.normal(0, 0.01, BARS)
+        returns = common * (0.5 + place / 4) + rng.normal(0, 0.01, bars)
         frame = pd.DataFrame(
             {
                 "symbol": symbol,
-                "open_time": START + BAR * np.arange(BARS),
+                "open_time": START + BAR * np.arange(bars),
                 "close": 100 * np.exp(np.cumsum(returns)),
                 "segment": 1,
             }
@@ -112,6 +112,16 @@ def candle_rows(spark: SparkSession, candles: pd.DataFrame) -> DataFrame:
         month=candles["open_time"].dt.strftime("%Y-%m"),
     )
     return _frame(spark, CANDLES, filled)
+
+
+def listing_rows(spark: SparkSession, candles: pd.DataFrame) -> DataFrame:
+    """Rows of silver.listings of these candles."""
+    opens = candles.groupby("symbol")["open_time"]
+    listed = pd.DataFrame({"first_open_time": opens.min(), "last_open_time": opens.max()})
+    filled = listed.reset_index().assign(
+        market="um", interval="4h", bars=opens.size().to_numpy(), filled_bars=0, status="trading"
+    )
+    return _frame(spark, LISTINGS, filled)
 
 
 def metric_rows(spark: SparkSession, measured: pd.DataFrame, as_of: datetime = AS_OF) -> DataFrame:

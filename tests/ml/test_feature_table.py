@@ -30,7 +30,8 @@ def test_the_table_holds_what_pandas_computes(trained: Trained) -> None:
 
 
 def test_what_is_unknown_is_null_and_not_nan(trained: Trained) -> None:
-    table = Lake(trained.spark, trained.settings.warehouse).read_own(FEATURES).toArrow()
+    lake = Lake(trained.spark, trained.settings.warehouse)
+    table = lake.read_own(FEATURES, trained.version(FEATURES)).toArrow()
     expected = market.features(market.closes())[VALUES].isna().sum()
     assert {name: table[name].null_count for name in VALUES} == expected.to_dict()
     assert not any(pc.any(pc.is_nan(table[name])).as_py() for name in VALUES)

@@ -209,6 +209,7 @@ def test_a_run_keeps_its_plots_and_changes(logged: Logged) -> None:
     folder = Path(download_artifacts(run_id=outcome.figures[NAME]))
     plots = ("equity", "drawdown", "monthly_returns", "weights_over_time", "members", "turnover")
     assert {path.name for path in folder.iterdir()} == {
+        "settings.json",
         "changes.csv",
         *(f"{name}.png" for name in plots),
     }

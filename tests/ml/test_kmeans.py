@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import mlflow
 import numpy as np
 import pandas as pd
@@ -10,8 +12,9 @@ from sklearn.preprocessing import StandardScaler
 from gold.contracts import ASSET_METRICS
 from lakehouse.errors import NotEnoughData
 from lakehouse.settings import Settings
-from ml.contracts import CLUSTERS
+from ml.contracts import CLUSTERS, LEADER_LEVELS, LEADER_STATISTICS, MONTHLY_CLUSTERS
 from ml.kmeans import MEASURES, run_kmeans
+from silver.contracts import LISTINGS
 from tests.conftest import ContextFactory
 from tests.ml import market
 from tests.ml.conftest import RUN_ID, Trained
@@ -53,17 +56,67 @@ def test_measures_are_those_of_the_metrics(trained: Trained) -> None:
     pd.testing.assert_frame_equal(table[list(MEASURES)], measured[list(MEASURES)])
 
 
-def test_each_candidate_has_its_silhouette(trained: Trained) -> None:
+def test_each_candidate_has_its_metrics(trained: Trained) -> None:
     table = trained.table(CLUSTERS)
     runs = mlflow.search_runs(
         experiment_names=["candlelake/kmeans"],
         filter_string=f"tags.`mlflow.parentRunId` = '{table['mlflow_run_id'][0]}'",
     )
-    silhouettes = dict(zip(runs["params.k"], runs["metrics.silhouette"], strict=True))
-    assert set(silhouettes) == {"2", "3", "4"}
+    candidates = runs[runs["tags.mlflow.runName"].str.startswith("k_")].set_index("params.k")
+    assert set(candidates.index) == {"2", "3", "4"}
     points = standardised(market.metrics().dropna())
     expected = silhouette_score(points, table["cluster"], metric="sqeuclidean")
-    assert silhouettes["3"] == pytest.approx(expected, abs=1e-9)
+    assert candidates["metrics.silhouette"]["3"] == pytest.approx(expected, abs=1e-9)
+    for k, inertia in candidates["metrics.inertia"].items():
+        best = KMeans(int(k), n_init=20, random_state=0).fit(points).inertia_
+        assert inertia >= best * (1 - 1e-9)
+        if k == "3":  # three groups far apart
+            assert inertia == pytest.approx(best, rel=1e-9)
+    three = candidates.loc["3"]
+    assert (three["metrics.smallest_cluster"], three["metrics.largest_cluster"]) == (4, 4)
+    assert three["metrics.resampled_agreement"] == pytest.approx(1)
+
+
+def test_the_leaders_of_each_month_are_held(trained: Trained) -> None:
+    clusters = trained.table(MONTHLY_CLUSTERS)
+    assert set(clusters["as_of"]) == {pd.Timestamp("2024-11-01", tz="UTC")}
+    assert set(clusters["symbol"]) == set(market.SYMBOLS) - {market.LATE, market.BROKEN}
+    assert clusters["is_leader"].sum() == 3
+    levels = trained.table(LEADER_LEVELS)
+    mine = levels[levels["index_name"] == "cluster_leaders"]
+    # Bought at the first open of the month, which is the made-up bar's close, for 10 basis points.
+    closes = market.closes().pivot(index="open_time", columns="symbol", values="close")
+    held = closes.loc["2024-11-01":, clusters["symbol"][clusters["is_leader"]]]
+    expected = 1000 * (1 - 0.001) * (held / held.iloc[0]).mean(axis=1)
+    np.testing.assert_allclose(mine["level"].iloc[1:], expected, rtol=1e-12)
+    every = closes.loc["2024-11-01":, clusters["symbol"]]
+    equal = levels[levels["index_name"] == "equal_weight"]["level"].iloc[1:]
+    np.testing.assert_allclose(equal, 999 * (every / every.iloc[0]).mean(axis=1), rtol=1e-12)
+    statistics = trained.table(LEADER_STATISTICS).set_index(["index_name", "statistic"])["value"]
+    total = expected.iloc[-1] / 1000 - 1
+    assert statistics["cluster_leaders", "total_return"] == pytest.approx(total)
+    assert 0 <= statistics["cluster_leaders", "random_share_below"] <= 1
+
+
+def test_the_leaders_are_a_child_run_that_walked_forward(trained: Trained) -> None:
+    table = trained.table(LEADER_STATISTICS)
+    [run] = mlflow.search_runs(
+        experiment_names=["candlelake/kmeans"],
+        filter_string=f"tags.`mlflow.parentRunId` = '{table['mlflow_run_id'][0]}' "
+        "AND attributes.run_name = 'leaders'",
+        output_format="list",
+    )
+    assert run.data.tags["candlelake.evaluation"] == "walk_forward"
+    assert {each.dataset.name.split("@")[0] for each in run.inputs.dataset_inputs} == {
+        "silver.candles",
+        "silver.listings",
+    }
+    values = table.set_index(["index_name", "statistic"])["value"]
+    for name in ("cluster_leaders", "equal_weight"):
+        metric = "total_return" if name == "cluster_leaders" else f"{name}_total_return"
+        assert run.data.metrics[metric] == values[name, "total_return"]
+    folder = Path(download_artifacts(run_id=run.info.run_id))
+    assert {path.name for path in folder.iterdir()} == {"equity.png", "drawdown.png", "leaders.csv"}
 
 
 def test_the_kept_model_gives_the_numbers_of_the_table(trained: Trained) -> None:
@@ -87,14 +140,18 @@ def test_a_repeated_run_replaces_its_rows_with_the_newest_metrics(
         update={
             "ml": in_store.ml.model_copy(
                 update={
-                    "kmeans": in_store.ml.kmeans.model_copy(update={"clusters": 2, "sweep": ()})
+                    "kmeans": in_store.ml.kmeans.model_copy(
+                        update={"clusters": 2, "sweep": (), "resamples": 3}
+                    )
                 }
             )
         }
     )
     context = make_context("kmeans", settings=few)
     context.lake.append(ASSET_METRICS, market.metric_rows(context.spark, measured))
-    run_kmeans(context)
+    # 60 days: no month ends with a lookback of 90 behind it.
+    context.lake.append(LISTINGS, market.listing_rows(context.spark, market.closes()))
+    assert "do not reach over 90 days" in run_kmeans(context).figures["cluster_leaders"]
     newer = measured.dropna().query("symbol < 'M3'")
     later = market.AS_OF.replace(month=2)
     context = make_context("kmeans", settings=few)

@@ -1,13 +1,20 @@
+import mlflow
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from mlflow.artifacts import download_artifacts
 from sklearn.decomposition import PCA
+from sklearn.preprocessing import StandardScaler
 
+from gold.panel import PANEL_COLUMNS
 from lakehouse.errors import NotEnoughData
 from lakehouse.settings import Settings
-from ml.contracts import PCA_COMPONENTS
-from ml.pca import run_pca
+from lakehouse.tasks import TaskContext
+from ml.contracts import PCA_COMPONENTS, PCA_WINDOWS
+from ml.pca import fit_pca, run_pca
+from ml.pca_windows import pca_windows, window_dates
+from ml.principal_components import WindowComponents, principal_components
 from silver.contracts import CANDLES
 from tests.conftest import ContextFactory
 from tests.ml import market
@@ -32,7 +39,7 @@ def test_components_match_numpy_and_sklearn(trained: Trained) -> None:
 def test_loadings_are_the_covariance_matrix_eigenvectors(trained: Trained) -> None:
     table = trained.table(PCA_COMPONENTS)
     loadings = pd.read_csv(
-        download_artifacts(run_id=table["mlflow_run_id"][0], artifact_path="loadings.csv"),
+        download_artifacts(run_id=table["mlflow_run_id"][0], artifact_path="model_output.csv"),
         index_col="symbol",
     )
     assert list(loadings.index) == market.SYMBOLS
@@ -42,8 +49,98 @@ def test_loadings_are_the_covariance_matrix_eigenvectors(trained: Trained) -> No
     np.testing.assert_allclose(np.abs(loadings), np.abs(vectors), atol=1e-8)
 
 
-def test_too_few_symbols_are_refused(make_context: ContextFactory) -> None:
+def child_runs(trained: Trained) -> pd.DataFrame:
+    parent = trained.table(PCA_COMPONENTS)["mlflow_run_id"][0]
+    return mlflow.search_runs(
+        experiment_names=["candlelake/pca"],
+        filter_string=f"tags.`mlflow.parentRunId` = '{parent}'",
+    )
+
+
+def test_sparks_components_are_those_of_the_windows_kernel(trained: Trained) -> None:
+    matrix = market.returns_matrix(market.closes())
+    found = principal_components(matrix, 3, standardise=False)
+    assert found is not None
+    table = trained.table(PCA_COMPONENTS)
+    np.testing.assert_allclose(table["explained_variance"], found.explained, rtol=1e-9)
+
+
+def test_each_window_is_a_child_run_and_rows_of_the_table(trained: Trained) -> None:
+    table = trained.table(PCA_WINDOWS)
+    assert list(table["component"]) == [1, 2, 3]
+    assert set(table["as_of"]) == {pd.Timestamp("2024-11-01", tz="UTC")}
+    assert set(table["lookback_days"]) == {30}
+    candles = market.closes().query("symbol not in (@market.LATE, @market.BROKEN)")
+    opens = candles["open_time"]
+    inside = candles[(opens >= "2024-10-02") & (opens < "2024-11-01")]
+    reference = PCA(3).fit(market.returns_matrix(inside)).explained_variance_ratio_
+    np.testing.assert_allclose(table["explained_variance"], reference, rtol=1e-9)
+    assert set(table["symbols"]) == {6}
+    [run] = child_runs(trained).to_dict("records")
+    assert run["params.as_of"] == "2024-11-01"
+    assert run["metrics.explained_variance_1"] == table["explained_variance"][0]
+    series = mlflow.MlflowClient().get_metric_history(
+        run["tags.mlflow.parentRunId"], "first_component_share"
+    )
+    at = [pd.Timestamp(point.timestamp, unit="ms", tz="UTC") for point in series]
+    assert at == [pd.Timestamp("2024-11-01", tz="UTC")]
+
+
+def test_a_later_month_changes_no_earlier_window(
+    make_context: ContextFactory, trained: Trained
+) -> None:
+    context = make_context("pca", settings=trained.settings)
+    candles = market.closes(bars=600)
+    cut = pd.Timestamp("2024-12-01", tz="UTC")
+    noise = candles["open_time"] >= cut
+    scrambled = candles.assign(close=candles["close"].where(~noise, candles["close"][::-1].values))
+    dates = np.array([pd.Timestamp(day).value // 1000 for day in ("2024-11-01", "2024-12-01")])
+    late = pd.Timestamp("2025-01-01").value // 1000
+    whole = windows_of(context, candles, np.append(dates, late))
+    assert whole[2].found is not None
+    for other in (candles[~noise], scrambled):
+        found = windows_of(context, other, dates)
+        for one, again in zip(whole, found, strict=False):
+            assert one.found is not None
+            assert again.found is not None
+            assert one.symbols == again.symbols
+            np.testing.assert_array_equal(one.found.explained, again.found.explained)
+            np.testing.assert_array_equal(one.found.loadings, again.found.loadings)
+
+
+def windows_of(
+    context: TaskContext, candles: pd.DataFrame, dates: np.ndarray
+) -> tuple[WindowComponents, ...]:
+    micros = candles["open_time"].astype("int64") // 1000
+    frame = context.spark.createDataFrame(
+        pa.Table.from_pandas(candles.assign(open_us=micros)[list(PANEL_COLUMNS)])
+    )
+    return pca_windows(context, frame, dates)
+
+
+def test_windows_end_with_the_months_that_the_data_cover(settings: Settings) -> None:
+    first, last = (pd.Timestamp(day).value // 1000 for day in ("2024-10-01", "2025-03-09"))
+    dates = window_dates(settings, first, last)  # 90 days
+    days = [str(day) for day in dates.astype("datetime64[us]").astype("datetime64[D]")]
+    assert days == ["2025-01-01", "2025-02-01", "2025-03-01"]
+    assert window_dates(settings, first, first).size == 0
+
+
+def test_a_standardised_fit_is_that_of_the_correlation_matrix(make_context: ContextFactory) -> None:
     context = make_context("pca")
+    matrix = market.returns_matrix(market.closes())[:80]
+    rows = context.spark.createDataFrame(
+        pd.DataFrame({"open_us": range(80), "returns": list(matrix)})
+    )
+    fitted = fit_pca(rows, 2, standardise=True)
+    varying = matrix[:, matrix.any(axis=0)]  # C has no return yet
+    expected = PCA(2).fit(StandardScaler().fit_transform(varying)).explained_variance_ratio_
+    explained = fitted.stages[-1].explainedVariance.toArray()
+    np.testing.assert_allclose(explained, expected, rtol=1e-9)
+
+
+def test_too_few_symbols_are_refused(make_context: ContextFactory, in_store: Settings) -> None:
+    context = make_context("pca", settings=in_store)
     two = market.closes().query("symbol in ('AUSDT', 'BUSDT')")
     context.lake.append(CANDLES, market.candle_rows(context.spark, two))
     with pytest.raises(NotEnoughData, match=r"2 symbols .* lower ml\.pca\.components"):

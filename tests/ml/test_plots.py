@@ -2,7 +2,7 @@ import io
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -10,13 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.text import Annotation, Text
 
 from gold.returns import FloatArray
-from ml import plots
+from ml import kmeans_plots, pca_plots, plots
+from ml.plot_style import CATEGORIES
 
+MONTHS = np.array(["2025-01-01", "2025-02-01"], dtype="datetime64[us]")
 SUBTITLE = "Spot, 4h, 2024-10-01 to 2026-01-01 UTC"
 
 
@@ -50,8 +53,16 @@ def names_on(axes: Axes) -> dict[str, Text]:
 FIGURES: dict[str, Callable[[], Figure]] = {
     "scree": lambda: plots.scree([0.5, 0.2], [0.5, 0.7], SUBTITLE),
     "importances": lambda: plots.importances(["a", "b"], [0.3, 0.7], SUBTITLE),
+    "permutation": lambda: plots.permutation_importances(["a", "b"], [0.003, -0.001], SUBTITLE),
     "weights": lambda: plots.index_weights(["a", "b"], [0.3, 0.7], SUBTITLE),
-    "silhouette": lambda: plots.silhouette_sweep([2, 3, 4], [0.3, 0.5, 0.4], 3, SUBTITLE),
+    "sweep": lambda: kmeans_plots.sweep([2, 3], {"Silhouette": [0.3, 0.5]}, 3, SUBTITLE),
+    "months": lambda: kmeans_plots.month_to_month(MONTHS, np.array([0.1, 0.4]), SUBTITLE),
+    "loadings": lambda: pca_plots.loadings_heatmap(
+        ["a", "b"], np.array([[0.8, 0.6], [0.6, -0.8]]), np.array([0.7, 0.3]), SUBTITLE
+    ),
+    "integration": lambda: pca_plots.market_integration(
+        MONTHS, np.array([[0.5, 0.2], [0.6, 0.1]]), SUBTITLE
+    ),
     "scatter": lambda: plots.cluster_scatter(
         ["a", "b"], [0.5, 1.0], [0.1, -3.0], [0, 1], ["a"], SUBTITLE
     ),
@@ -95,11 +106,40 @@ def test_bars_stand_by_size_with_their_numbers() -> None:
     assert [text.get_text() for text in axes.texts] == ["10.0%", "30.0%", "60.0%"]
 
 
-@pytest.mark.parametrize(("chosen", "marked"), [(3, ["0.50, used"]), (9, [])])
+def test_a_feature_that_misleads_stands_to_the_left_of_zero() -> None:
+    axes = axes_of(plots.permutation_importances(["useful", "misleading"], [0.0123, -0.0021]))
+    assert [bar.get_width() for bar in bars(axes)] == [-0.0021, 0.0123]
+    assert [text.get_text() for text in axes.texts] == ["\N{MINUS SIGN}0.21%", "1.23%"]
+
+
+@pytest.mark.parametrize(("chosen", "marked"), [(3, ["0.50, used", "120, used"]), (9, [])])
 def test_the_chosen_number_of_clusters_is_marked(chosen: int, marked: list[str]) -> None:
-    axes = axes_of(plots.silhouette_sweep([2, 3, 4], [0.3, 0.5, 0.4], chosen))
-    assert [text.get_text() for text in axes.texts if "used" in text.get_text()] == marked
-    assert len(axes.lines) == 1 + len(marked)
+    measures = {"Silhouette": [0.3, 0.5, 0.4], "Inertia": [200.0, 120.0, np.nan]}
+    figure = kmeans_plots.sweep([2, 3, 4], measures, chosen)
+    shown = [text.get_text() for axes in figure.axes for text in axes.texts]
+    assert [text for text in shown if "used" in text] == marked
+    assert [text for text in shown if "used" not in text][-1] == ("200" if marked else "120")
+    assert sum(len(axes.lines) for axes in figure.axes) == 2 + len(marked)
+
+
+def test_loadings_of_the_symbols_that_weigh_most_are_shown_by_the_first_component() -> None:
+    names = [f"S{number}" for number in range(40)]
+    loadings = np.vstack([np.linspace(0.01, 0.4, 40), np.eye(40)[5]])
+    axes = axes_of(pca_plots.loadings_heatmap(names, loadings, np.array([0.6, 0.4])))
+    shown = [label.get_text() for label in axes.get_yticklabels()]
+    assert len(shown) == pca_plots.MOST_SYMBOLS
+    assert shown[0] == "S39"
+    assert "S5" in shown  # the second component is made of it alone
+    assert "S4" not in shown
+    assert "30 of 40" in axes.get_ylabel()
+
+
+def test_integration_cumulates_the_components() -> None:
+    explained = np.array([[0.5, 0.2, 0.1, 0.05], [0.6, 0.1, 0.1, 0.05]])
+    axes = axes_of(pca_plots.market_integration(MONTHS, explained))
+    curves = [np.asarray(line.get_ydata()).tolist() for line in axes.lines]
+    np.testing.assert_allclose(curves, [[0.5, 0.6], [0.8, 0.8], [0.85, 0.85]])
+    assert [text.get_text() for text in axes.texts] == ["50%", "60%"]
 
 
 def test_scatter_leaves_out_what_has_no_place() -> None:
@@ -228,6 +268,37 @@ def test_colours_of_correlations_are_evenly_apart_and_darken_from_zero() -> None
     assert np.abs(steps / steps.mean() - 1).max() < 0.2
     assert (np.diff(lab[:51, 0]) > 0).all()
     assert (np.diff(lab[50:, 0]) < 0).all()
+
+
+# Severity 1 of G. Machado, M. Oliveira, L. Fernandes, IEEE TVCG 15, 2009, on linear sRGB.
+SIGHT = {
+    "full": np.eye(3),
+    "no red cones": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "no green cones": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+    "no blue cones": [
+        [1.255528, -0.076749, -0.178779],
+        [-0.078411, 0.930809, 0.147602],
+        [0.004733, 0.691367, 0.303900],
+    ],
+}
+
+
+@pytest.mark.parametrize("sight", SIGHT)
+def test_colours_of_five_clusters_can_be_told_apart(sight: str) -> None:
+    colours = np.array([to_rgb(colour) for colour in CATEGORIES[:5]])
+    linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(linear @ np.transpose(SIGHT[sight]), 0, 1)
+    lab = cie_lab(np.where(seen <= 0.0031308, seen * 12.92, 1.055 * seen ** (1 / 2.4) - 0.055))
+    apart = [np.linalg.norm(one - other) for one, other in combinations(lab, 2)]
+    assert min(apart) >= (45 if sight == "full" else 30)
 
 
 def cie_lab(rgb: FloatArray) -> FloatArray:

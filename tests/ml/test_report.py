@@ -16,6 +16,9 @@ from lakehouse.settings import load_settings
 from lakehouse.tables import Lake
 from ml import plots
 from ml.images import Image
+from ml.index_results import IndexResult
+from ml.leaders_portfolio import LEADERS
+from ml.leaders_section import stability, tiny_clusters
 from ml.report import exports, write_report
 from ml.report_data import (
     ReportData,
@@ -132,14 +135,30 @@ def report_data() -> ReportData:
                 "sharpe": [0.56044, -1.4784, 2.470588],
             }
         ),
+        pca_windows=pd.DataFrame(
+            {
+                "as_of": [AS_OF - timedelta(days=31)] * 2 + [AS_OF] * 2,
+                "lookback_days": 90,
+                "symbols": 3,
+                "component": [1, 2, 1, 2],
+                "explained_variance": [0.5, 0.3, 0.6, 0.25],
+            }
+        ),
+        leaders=None,
+        kmeans_figures={"resampled_agreement": "0.85", "monthly_agreement": "0.21"},
         importances=pd.DataFrame(
-            {"feature": ["volatility_7", "ret_lag1"], "importance": [0.75, 0.25]}
+            {
+                "feature": ["volatility_7", "ret_lag1"],
+                "importance": [0.75, 0.25],
+                "permutation_importance": [0.0021, -0.0004],
+            }
         ),
         gbt_figures={
             "rmse": "0.0211",
             "oos_r2": "-0.0034",
             "rank_ic": "0.012",
             "random_split_oos_r2": "0.0151",
+            "ridge_oos_r2": "-0.0012",
             "model": "models:/gbt@champion",
         },
         files=pd.DataFrame(
@@ -209,7 +228,7 @@ def page(html: str) -> Page:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages without the time that it takes to draw: what is tested is around the pictures."""
-    for module in ("ml.report_page", "ml.index_section"):
+    for module in ("ml.report_page", "ml.index_section", "ml.leaders_section"):
         monkeypatch.setattr(f"{module}.image", lambda _, alt: Image("", alt))
 
 
@@ -227,8 +246,8 @@ def test_page_needs_nothing_from_elsewhere(html: str, page: Page) -> None:
 
 
 def test_every_picture_is_a_png_with_words(html: str, page: Page) -> None:
-    assert len(page.references) == 6
-    assert html.count('alt="') == 6
+    assert len(page.references) == 8
+    assert html.count('alt="') == 8
     for reference in page.references:
         content = base64.b64decode(reference.removeprefix("data:image/png;base64,"))
         assert content[:8] == b"\x89PNG\r\n\x1a\n"
@@ -310,6 +329,43 @@ def test_cluster_tables_give_means_and_equal_weights() -> None:
     ]
 
 
+def test_the_page_says_how_long_clusters_last_and_which_leaders_to_take_with_care(
+    page: Page,
+) -> None:
+    section = " ".join(page.sections["Clusters of risk and return"].split())
+    assert "resampled symbols agree with these by 0.85" in section
+    assert "by 0.21: a symbol's cluster says next to nothing of its cluster a month on" in section
+    assert "Clusters of fewer than 5 symbols: 0 (2), 1 (1). Take their leaders with care" in section
+    many = pd.DataFrame({"cluster": [0] * 5 + [1] * 4})
+    assert "symbols: 1 (4)." in tiny_clusters(many)
+    assert tiny_clusters(many[:5]) == ""
+    assert stability({}) == ()
+    assert "mostly stays" in stability({"monthly_agreement": "0.7"})[0]
+
+
+def leaders() -> IndexResult:
+    """A made-up index under the leaders' name, with a reason for each member."""
+    made = index_result()
+    named = {
+        name: getattr(made, name).replace({"index_name": {made.name: LEADERS}})
+        for name in ("levels", "statistics", "weights")
+    }
+    named["weights"] = named["weights"].assign(detail="leads the 3 of cluster 0, Sharpe 1.00")
+    return replace(made, name=LEADERS, **named)
+
+
+def test_the_leaders_stand_beside_their_benchmarks_and_are_walked_forward() -> None:
+    page = Page(render(replace(report_data(), leaders=leaders())))
+    section = " ".join(page.sections["Clusters of risk and return"].split())
+    assert "Leaders of each month's clusters walk-forward, after costs" in section
+    assert "It lost to equal weight of the eligible universe" in section
+    assert "cannot be told from luck" in section
+    assert "2025-01-01 AUSDT 50.0% leads the 3 of cluster 0" in section
+    assert section.index("2025-03-01 AUSDT") < section.index("2025-01-01 AUSDT")
+    assert "After costs cluster_leaders equal_weight buy_and_hold_btc" in section
+    assert len(page.references) == 9
+
+
 def test_small_losses_are_no_negative_zero() -> None:
     data = report_data()
     data.weights["sharpe"] = [-0.001, -0.006]
@@ -319,12 +375,12 @@ def test_small_losses_are_no_negative_zero() -> None:
     assert [row[3] for row in members] == ["0.0%", "0.0%"]
 
 
-def test_walk_forward_stands_beside_the_random_split() -> None:
+def test_walk_forward_stands_beside_the_ridge_and_the_random_split() -> None:
     table = report_tables(report_data())["gbt"]
     assert table.rows == (
-        ("Root mean squared error", "0.0211", DASH),
-        ("R² against the zero forecast", f"{MINUS}0.0034", "0.0151"),
-        ("Rank information coefficient", "0.012", DASH),
+        ("Root mean squared error", "0.0211", DASH, DASH),
+        ("R² against the zero forecast", f"{MINUS}0.0034", f"{MINUS}0.0012", "0.0151"),
+        ("Rank information coefficient", "0.012", DASH, DASH),
     )
 
 
@@ -408,7 +464,7 @@ def test_a_figure_of_another_run_names_that_run_and_no_span(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     spans: dict[str, str] = {}
-    for name in ("scree", "importances"):
+    for name in ("scree", "importances", "permutation_importances"):
         drawn = getattr(plots, name)
         monkeypatch.setattr(
             plots,
@@ -422,6 +478,9 @@ def test_a_figure_of_another_run_names_that_run_and_no_span(
         "scree": "USDT-margined perpetual futures, 4h, run older, in-sample",
         "importances": (
             "USDT-margined perpetual futures, 4h, 2024-10-01 to 2026-01-01 UTC, in-sample"
+        ),
+        "permutation_importances": (
+            "USDT-margined perpetual futures, 4h, 2024-10-01 to 2026-01-01 UTC, walk-forward"
         ),
     }
 
@@ -463,7 +522,11 @@ def test_csv_files_give_every_number_back(tmp_path: Path) -> None:
     clusters = read["kmeans_clusters.csv"]
     assert_same(clusters, data.clusters[list(clusters)])
     assert_same(read["pca_components.csv"], data.pca_components)
-    assert_same(read["gbt_feature_importance.csv"], data.importances)
+    windows = read["pca_windows.csv"]
+    assert windows["as_of"].tolist()[1:3] == ["2025-12-01T00:00:00Z", "2026-01-01T00:00:00Z"]
+    assert_same(windows.drop(columns="as_of"), data.pca_windows.drop(columns="as_of"))
+    importances = read["gbt_feature_importance.csv"]
+    assert_same(importances, data.importances[["feature", "importance"]])
     portfolio = read["kmeans_portfolio.csv"]
     assert portfolio["symbol"].tolist() == [HOSTILE, "ETHUSDT"]
     assert portfolio["weight"].tolist() == [0.5, 0.5]
@@ -578,7 +641,7 @@ def test_a_walk_forward_index_has_a_section_with_its_label_and_the_caveat(walked
         assert words in section
     assert "as many eligible names as the index may hold" in section
     page = Page(walked)
-    assert len(page.references) == 12
+    assert len(page.references) == 14
     assert "b" not in page.tags
     assert page.text.count(HOSTILE_MEMBER) == 2
     assert f"smart_monthly {MINUS}10.0% total return, walk-forward, after costs" in page.text

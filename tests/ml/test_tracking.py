@@ -3,7 +3,7 @@ from pathlib import Path
 
 import mlflow
 import pytest
-from mlflow.artifacts import download_artifacts
+from mlflow.artifacts import download_artifacts, load_text
 from mlflow.models import Model
 
 from gold.contracts import ASSET_METRICS
@@ -22,9 +22,12 @@ RUNS = {
     "gbt": (FEATURE_IMPORTANCES, FEATURES),
 }
 PLOTS = {
-    "pca": {"scree.png", "loadings.csv"},
-    "kmeans": {"clusters.png", "silhouette.png", "clusters.csv"},
-    "gbt": {"importances.png"},
+    "pca": {
+        *("scree.png", "loadings.png", "market_integration.png"),
+        *("windows.csv", "model_output.csv"),
+    },
+    "kmeans": {"clusters.png", "sweep.png", "clusters.csv", "model_output.csv"},
+    "gbt": {"importances.png", "permutation_importances.png", "model_output.csv"},
 }
 SIGNATURES = {
     "pca": ({"returns": "sparkml_vector"}, "sparkml_vector"),
@@ -44,6 +47,7 @@ def parent_run(trained: Trained, task: str) -> mlflow.entities.Run:
 def test_a_run_names_what_it_read_with_the_delta_version(trained: Trained, task: str) -> None:
     contract: TableContract = RUNS[task][1]
     [found] = parent_run(trained, task).inputs.dataset_inputs
+    assert [(tag.key, tag.value) for tag in found.tags] == [("mlflow.data.context", "training")]
     version = trained.version(contract)
     source = json.loads(found.dataset.source)
     assert found.dataset.name == f"{contract.full_name}@v{version}"
@@ -69,7 +73,11 @@ def test_a_run_says_with_what_it_was_made(trained: Trained, task: str) -> None:
         "candlelake.code_version": "test",
         "candlelake.settings_digest": trained.settings.digest(),
         "candlelake.evaluation": "walk_forward" if task == "gbt" else "in_sample",
+        **({"candlelake.skill": tags.get("candlelake.skill")} if task == "gbt" else {}),
     }
+    settings = load_text(f"{run.info.artifact_uri}/settings.json")
+    assert Settings.model_validate_json(settings) == trained.settings
+    assert not [name for name in run.data.metrics if name.startswith("system/")]
     assert run.data.params["ml.seed"] == "42"
     assert run.data.params["ml.gbt.embargo_bars"] == "5"
     assert run.data.params["archive.interval"] == "4h"
@@ -79,10 +87,14 @@ def test_a_run_says_with_what_it_was_made(trained: Trained, task: str) -> None:
 def test_a_run_keeps_plots_and_a_model_with_its_signature(trained: Trained, task: str) -> None:
     run = parent_run(trained, task)
     folder = Path(download_artifacts(run_id=run.info.run_id))
-    assert {path.name for path in folder.iterdir()} == {*PLOTS[task], "model"}
-    assert all((folder / plot).stat().st_size > 100 for plot in PLOTS[task])
+    assert {path.name for path in folder.iterdir()} == {*PLOTS[task], "settings.json", "model"}
+    assert all((folder / plot).stat().st_size > 50 for plot in PLOTS[task])
     inputs, output = SIGNATURES[task]
-    signature = Model.load(str(folder / "model")).signature
+    model = Model.load(str(folder / "model"))
+    example = model.load_input_example(str(folder / "model"))
+    assert list(example.columns) == list(inputs)
+    assert len(example)
+    signature = model.signature
     found = {column["name"]: column["type"] for column in signature.inputs.to_dict()}
     assert found == inputs
     assert [column["type"] for column in signature.outputs.to_dict()] == [output]
@@ -103,9 +115,11 @@ def test_a_model_is_registered_and_can_be_loaded(trained: Trained, task: str) ->
     from pyspark.ml import PipelineModel
 
     client = mlflow.MlflowClient()
-    version = client.get_model_version(f"candlelake-{task}", "1")
+    name = f"candlelake-{task}-um-4h"
+    version = client.get_model_version(name, "1")
     assert version.run_id == parent_run(trained, task).info.run_id
-    folder = download_artifacts(f"models:/candlelake-{task}/1")
+    assert version.tags["candlelake.champion"].startswith("champion: the first version")
+    folder = download_artifacts(f"models:/{name}/1")
     assert PipelineModel.load(f"{folder}/sparkml").stages
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from sklearn.metrics import mean_squared_error, r2_score
+from sklearn.metrics import accuracy_score, mean_absolute_error, mean_squared_error, r2_score
 
 from lakehouse.errors import NotEnoughData
 from ml.features import LABEL_BARS, gbt_features
@@ -21,40 +21,51 @@ STEP = 4
 
 
 def test_folds_of_eight_bars() -> None:
-    # Bars 100, 104 … 128; blocks of two bars; one bar of purge.
-    assert walk_forward_splits(100, 128, STEP, folds=3, purge=1, embargo=0) == (
-        Fold(train_end=104, test_start=108, test_end=116),
-        Fold(train_end=112, test_start=116, test_end=124),
-        Fold(train_end=120, test_start=124, test_end=132),
+    # Bars 100, 104 … 128; blocks of three bars; one bar of purge. The last block is not yet full.
+    assert walk_forward_splits(100, 128, STEP, block=3, purge=1, embargo=0) == (
+        Fold(train_end=108, test_start=112, test_end=124),
+        Fold(train_end=120, test_start=124, test_end=136),
     )
 
 
 @given(
     bars=st.integers(20, 400),
-    folds=st.integers(1, 6),
+    block=st.integers(1, 100),
     purge=st.integers(0, 3),
     embargo=st.integers(0, 3),
 )
 @settings(deadline=None, max_examples=100)
 def test_folds_cover_the_time_after_the_first_block_once(
-    bars: int, folds: int, purge: int, embargo: int
+    bars: int, block: int, purge: int, embargo: int
 ) -> None:
     first, last = 1_000, 1_000 + (bars - 1) * STEP
     try:
-        splits = walk_forward_splits(first, last, STEP, folds=folds, purge=purge, embargo=embargo)
+        splits = walk_forward_splits(first, last, STEP, block=block, purge=purge, embargo=embargo)
     except NotEnoughData:
-        assert bars // (folds + 1) <= purge + embargo
+        assert block <= purge + embargo or bars <= block
         return
-    assert len(splits) == folds
-    assert splits[-1].test_end == last + STEP
+    assert splits[0].test_start == first + block * STEP
+    assert splits[-1].test_start <= last < splits[-1].test_end
     for fold, after in pairwise(splits):
         assert fold.test_end == after.test_start
-    blocks = np.diff([first, *(fold.test_start for fold in splits), last + STEP]) // STEP
-    assert blocks.max() - blocks.min() <= 1
     for fold in splits:
-        assert first < fold.train_end <= fold.test_start < fold.test_end
+        assert fold.test_end - fold.test_start == block * STEP
+        assert first < fold.train_end <= fold.test_start
         # The label of the last fitted row is realised before the first bar that is predicted.
         assert (fold.train_end - STEP) + purge * STEP < fold.test_start - embargo * STEP
+
+
+@given(bars=st.integers(10, 300), cut=st.integers(1, 300), block=st.integers(3, 40))
+@settings(deadline=None, max_examples=60)
+def test_later_bars_change_no_fold(bars: int, cut: int, block: int) -> None:
+    def folds(count: int) -> tuple[Fold, ...]:
+        try:
+            return walk_forward_splits(0, count - 1, 1, block=block, purge=1, embargo=1)
+        except NotEnoughData:
+            return ()
+
+    early = folds(min(cut, bars))
+    assert folds(bars)[: len(early)] == early
 
 
 @given(seed=st.integers(0, 1_000))
@@ -64,7 +75,7 @@ def test_no_fitted_row_has_seen_the_test_block(seed: int) -> None:
     rng = np.random.default_rng(seed)
     close = np.exp(np.cumsum(rng.normal(0, 0.01, bars)))
     segment = np.zeros(bars, dtype=np.int64)
-    for fold in walk_forward_splits(0, bars - 1, 1, folds=3, purge=LABEL_BARS, embargo=0):
+    for fold in walk_forward_splits(0, bars - 1, 1, block=40, purge=LABEL_BARS, embargo=0):
         scrambled = close.copy()
         scrambled[fold.test_start :] = rng.uniform(1, 100, bars - fold.test_start)
         before, after = gbt_features(close, segment), gbt_features(scrambled, segment)
@@ -73,10 +84,10 @@ def test_no_fitted_row_has_seen_the_test_block(seed: int) -> None:
             np.testing.assert_array_equal(getattr(before, name)[train], getattr(after, name)[train])
 
 
-@pytest.mark.parametrize(("bars", "folds"), [(0, 1), (3, 3), (4, 3)])
-def test_too_few_bars_are_refused(bars: int, folds: int) -> None:
-    with pytest.raises(NotEnoughData, match=r"ml\.gbt\.folds"):
-        walk_forward_splits(0, (bars - 1) * STEP, STEP, folds=folds, purge=1, embargo=0)
+@pytest.mark.parametrize(("bars", "block"), [(0, 1), (3, 3), (40, 1)])
+def test_too_few_bars_are_refused(bars: int, block: int) -> None:
+    with pytest.raises(NotEnoughData, match=r"ml\.gbt\.fold_days"):
+        walk_forward_splits(0, (bars - 1) * STEP, STEP, block=block, purge=1, embargo=0)
 
 
 def cross_sections(seed: int, bars: int = 12) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -103,7 +114,7 @@ def test_rank_correlations_match_scipy(seed: int) -> None:
     time, prediction, outcome = cross_sections(seed)
     expected = one_by_one(time, prediction, outcome)
     np.testing.assert_allclose(rank_correlations(time, prediction, outcome), expected, atol=1e-12)
-    score = forecast_score(time, prediction, outcome)
+    score = forecast_score(time, prediction, outcome, 0.0)
     assert score.rank_ic_bars == len(expected)
     assert score.rank_information_coefficient == pytest.approx(np.mean(expected), abs=1e-12)
     student = stats.ttest_1samp(expected, 0).statistic
@@ -116,9 +127,9 @@ def test_scores_of_disjoint_bars_add_up(seed: int) -> None:
     time, prediction, outcome = cross_sections(seed)
     early = time < np.median(time)
     parts = [
-        forecast_score(time[part], prediction[part], outcome[part]) for part in (early, ~early)
+        forecast_score(time[part], prediction[part], outcome[part], 0.1) for part in (early, ~early)
     ]
-    whole = forecast_score(time, prediction, outcome).metrics()
+    whole = forecast_score(time, prediction, outcome, 0.1).metrics()
     assert (parts[0] + parts[1]).metrics() == pytest.approx(whole, rel=1e-9)
 
 
@@ -129,8 +140,8 @@ def test_rows_with_nan_are_left_out() -> None:
     unknown = prediction.copy()
     unknown[1::4] = np.nan
     kept = ~np.isnan(broken + unknown)
-    assert forecast_score(time, unknown, broken) == forecast_score(
-        time[kept], prediction[kept], outcome[kept]
+    assert forecast_score(time, unknown, broken, 0.2) == forecast_score(
+        time[kept], prediction[kept], outcome[kept], 0.2
     )
 
 
@@ -144,14 +155,14 @@ def test_a_bar_without_variance_or_with_two_rows_has_no_correlation() -> None:
 def test_equal_correlations_have_no_t_statistic() -> None:
     # 0.5 at each bar, whose squares sum up with a rounding error.
     time = np.repeat(np.arange(10), 3)
-    score = forecast_score(time, np.tile([1.0, 2, 3], 10), np.tile([1.0, 3, 2], 10))
+    score = forecast_score(time, np.tile([1.0, 2, 3], 10), np.tile([1.0, 3, 2], 10), 0.0)
     assert score.rank_information_coefficient == pytest.approx(0.5)
     assert "rank_ic_t" not in score.metrics()
 
 
 def test_no_rows_have_no_scores_and_no_error() -> None:
     none = np.array([])
-    score = forecast_score(none.astype(np.int64), none, none)
+    score = forecast_score(none.astype(np.int64), none, none, 0.0)
     assert score == ForecastScore()
     assert score.metrics() == {"rank_ic_bars": 0, "rows": 0}
 
@@ -162,15 +173,38 @@ def test_errors_match_sklearn(seed: int) -> None:
     rng = np.random.default_rng(seed)
     outcome = rng.normal(0, 0.02, 200)
     prediction = 0.3 * outcome + rng.normal(0, 0.02, 200)
-    score = forecast_score(np.arange(200), prediction, outcome)
+    mean = float(rng.normal(0, 0.01))
+    score = forecast_score(np.arange(200), prediction, outcome, mean)
+    assert score.mae == pytest.approx(mean_absolute_error(outcome, prediction))
+    signs = np.sign(prediction), np.sign(outcome)
+    assert score.directional_accuracy == pytest.approx(accuracy_score(*signs))
     assert score.rmse == pytest.approx(mean_squared_error(outcome, prediction) ** 0.5)
     assert score.zero_rmse == pytest.approx(mean_squared_error(outcome, np.zeros(200)) ** 0.5)
     # Beside its own mirror image the outcome has the mean zero, which is R²'s usual benchmark.
     mirrored = r2_score(np.append(outcome, -outcome), np.append(prediction, -prediction))
     assert score.out_of_sample_r2 == pytest.approx(mirrored)
+    around = np.append(outcome, 2 * mean - outcome)
+    mirrored = r2_score(around, np.append(prediction, 2 * mean - prediction))
+    assert score.out_of_sample_r2_mean == pytest.approx(mirrored)
+
+
+def test_the_mean_forecast_has_zero_r2_against_itself() -> None:
+    outcome = np.array([0.01, -0.02, 0.03])
+    score = forecast_score(np.arange(3), np.full(3, 0.004), outcome, 0.004)
+    assert score.out_of_sample_r2_mean == 0
+    assert score.out_of_sample_r2 != 0
+
+
+def test_an_outcome_of_zero_has_no_direction_and_a_forecast_of_zero_is_wrong() -> None:
+    outcome = np.array([0.0, 0.01, -0.02, 0.03])
+    prediction = np.array([0.01, 0.0, -0.01, 0.02])
+    score = forecast_score(np.arange(4), prediction, outcome, 0.0)
+    assert (score.moves, score.hits) == (3, 2)
+    still = forecast_score(np.arange(2), np.ones(2), np.zeros(2), 0.0)
+    assert "directional_accuracy" not in still.metrics()
 
 
 def test_the_zero_forecast_has_zero_r2_and_the_truth_has_one() -> None:
     time, outcome = np.arange(3), np.array([0.01, -0.02, 0.03])
-    assert forecast_score(time, np.zeros(3), outcome).out_of_sample_r2 == 0
-    assert forecast_score(time, outcome, outcome).out_of_sample_r2 == 1
+    assert forecast_score(time, np.zeros(3), outcome, 0.0).out_of_sample_r2 == 0
+    assert forecast_score(time, outcome, outcome, 0.0).out_of_sample_r2 == 1

@@ -1,0 +1,48 @@
+import mlflow
+import pandas as pd
+import pytest
+from pyspark.ml import PipelineModel
+from pyspark.ml.feature import VectorAssembler
+
+from lakehouse.settings import Settings
+from ml.registry import CHAMPION, DOUBLE, REASON, VECTOR, Interface, register
+from ml.tracking import tracked_run
+from tests.conftest import ContextFactory
+
+EXAMPLE = pd.DataFrame({"x": [1.0]})
+
+
+@pytest.fixture
+def spot(in_store: Settings) -> Settings:
+    """A market of the test's own in the store that is there already."""
+    return in_store.model_copy(
+        update={"archive": in_store.archive.model_copy(update={"market": "spot"})}
+    )
+
+
+def test_the_champion_moves_to_a_better_version_alone(
+    make_context: ContextFactory, spot: Settings
+) -> None:
+    context = make_context("gbt", settings=spot)
+    model = PipelineModel([VectorAssembler(inputCols=["x"], outputCol="prediction")])
+    interface = Interface({"x": DOUBLE}, VECTOR, EXAMPLE)
+    name = "candlelake-made_up-spot-4h"
+    client = mlflow.MlflowClient()
+    champions, reasons = [], []
+    for value in (None, -0.2, -0.3, -0.2, 0.1, None):
+        with tracked_run(context, "made_up", "walk_forward") as run:
+            run.log_metrics({"oos_r2": value} if value is not None else {"rmse": 1.0})
+            registered = register(run, model, "made_up", interface, "oos_r2")
+        assert registered.name == name
+        held = client.get_registered_model(name).aliases.get(CHAMPION)
+        champions.append(None if held is None else int(held))
+        tags = client.get_model_version(name, str(registered.version)).tags
+        assert tags[REASON] == registered.reason
+        reasons.append(registered.reason)
+    assert champions == [None, 2, 2, 2, 5, 5]
+    assert reasons[0] == reasons[5] == "not champion: the run has no oos_r2"
+    assert reasons[1].startswith("champion: the first version, oos_r2 -0.2")
+    assert reasons[2].startswith("not champion: oos_r2 -0.3 ")
+    assert "does not beat -0.2 of version 2" in reasons[3]
+    assert reasons[4].startswith("champion: oos_r2 0.1 ")
+    assert "beats -0.2 of version 2" in reasons[4]

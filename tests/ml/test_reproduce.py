@@ -1,0 +1,151 @@
+import json
+
+import mlflow
+import pytest
+
+from gold.contracts import ASSET_METRICS
+from lakehouse.code_version import code_version
+from lakehouse.errors import CandlelakeError, ModelNotFound, ReproductionError, TableError
+from lakehouse.reproduction import load_reproduce
+from lakehouse.settings import Settings
+from lakehouse.sql import equals
+from lakehouse.tables import Lake
+from lakehouse.time_travel import PinnedLake
+from ml.contracts import CLUSTERS, FEATURES, PREDICTIONS
+from ml.kmeans import run_kmeans
+from ml.recorded import find_run
+from ml.reproduce import recorded_settings, reproduce
+from silver.contracts import CANDLES, LISTINGS
+from tests.conftest import ContextFactory
+from tests.ml import market
+from tests.ml.conftest import Trained
+from tests.pipelines import interpreted
+
+SCOPE = equals({"market": "um", "interval": "4h"})
+
+
+@pytest.fixture(scope="module")
+def newer(trained_once: Trained) -> Trained:
+    """Candles, metrics and features have all changed since the models were fitted."""
+    lake = Lake(trained_once.spark, trained_once.settings.warehouse)
+    lake.replace(CANDLES, market.candle_rows(trained_once.spark, market.closes(seed=8)), SCOPE)
+    measured = market.metrics()
+    measured["sharpe"] += 1
+    lake.replace(ASSET_METRICS, market.metric_rows(trained_once.spark, measured), SCOPE)
+    before = lake.read_own(FEATURES, trained_once.version(FEATURES))
+    lake.replace(FEATURES, before.where("ret_lag1 > 0"), SCOPE)
+    return trained_once
+
+
+@pytest.mark.parametrize(
+    ("task", "version"), [("kmeans", "/1"), ("pca", "/1"), ("gbt", "@champion")]
+)
+def test_a_model_is_had_again_to_the_last_bit_from_the_versions_it_read(
+    newer: Trained, task: str, version: str
+) -> None:
+    with interpreted(newer.spark):
+        done = reproduce(newer.settings, f"models:/candlelake-{task}-um-4h{version}")
+    assert done.comparisons
+    assert {each.what: each.difference for each in done.comparisons if each.difference != "0"} == {}
+    assert done.differing == ()
+    read = {"kmeans": ASSET_METRICS, "pca": CANDLES, "gbt": FEATURES}[task]
+    assert done.notes[0] == f"{read.full_name} at version {newer.version(read)}"
+    assert Lake(newer.spark, newer.settings.warehouse).version(read) > newer.version(read)
+    run = mlflow.get_run(done.title.split()[-1])
+    compared = {each.what for each in done.comparisons}
+    assert all(name in compared or name in done.notes[-1] for name in run.data.metrics)
+    [warning] = done.warnings  # the run's code was called "test"
+    assert "made by code test" in warning
+    assert code_version("ml") in warning
+
+
+@pytest.mark.parametrize(
+    ("reference", "words"),
+    [
+        ("models:/candlelake-gbt-um-4h@best", "has no model models:/candlelake-gbt-um-4h@best"),
+        ("models:/candlelake-gbt-um-4h/77", "has no model"),
+        ("models:/nothing@champion", "its models are candlelake-gbt-um-4h"),
+        ("models:/nothing", "write models:/NAME@champion"),
+        ("0123abc", "has no run 0123abc"),
+    ],
+)
+def test_what_the_store_does_not_hold_is_named(
+    trained: Trained, reference: str, words: str
+) -> None:
+    with pytest.raises(ModelNotFound, match=words):
+        reproduce(trained.settings, reference)
+
+
+def test_a_part_of_a_run_names_the_whole(trained: Trained) -> None:
+    parent = trained.table(PREDICTIONS)["mlflow_run_id"][0]
+    [child, *_] = mlflow.search_runs(
+        experiment_names=["candlelake/gbt"],
+        filter_string=f"tags.`mlflow.parentRunId` = '{parent}'",
+        output_format="list",
+    )
+    with pytest.raises(ReproductionError, match=f"one part of run {parent}"):
+        reproduce(trained.settings, child.info.run_id)
+
+
+def test_another_warehouse_is_named(trained: Trained, settings: Settings) -> None:
+    elsewhere = trained.settings.model_copy(update={"warehouse": settings.warehouse})
+    with pytest.raises(ReproductionError, match=r"read gold\.asset_metrics in .* --set warehouse"):
+        reproduce(elsewhere, "models:/candlelake-kmeans-um-4h/1")
+
+
+def test_settings_of_another_time_name_the_code_to_install(trained: Trained) -> None:
+    recorded = find_run(trained.settings.mlflow.tracking_uri, "models:/candlelake-kmeans-um-4h/1")
+    tree = json.loads(recorded.settings)
+    tree["ml"]["kmeans"]["forgotten"] = 1
+    older = type(recorded)(**{**vars(recorded), "settings": json.dumps(tree)})
+    with pytest.raises(
+        ReproductionError, match=r"ml\.kmeans\.forgotten\): install candlelake test"
+    ):
+        recorded_settings(older, trained.settings)
+
+
+def test_the_recorded_settings_decide_and_the_place_is_the_present_one(
+    trained: Trained, settings: Settings
+) -> None:
+    recorded = find_run(trained.settings.mlflow.tracking_uri, "models:/candlelake-kmeans-um-4h/1")
+    found = recorded_settings(recorded, settings)
+    assert found.ml == trained.settings.ml != settings.ml
+    assert found.warehouse == settings.warehouse
+
+
+def test_a_version_that_was_vacuumed_is_named(
+    make_context: ContextFactory, in_store: Settings, small: Settings
+) -> None:
+    few = in_store.model_copy(update={"ml": small.ml})
+    context = make_context("kmeans", settings=few)
+    lake = context.lake
+    lake.append(ASSET_METRICS, market.metric_rows(context.spark, market.metrics()))
+    with interpreted(context.spark):
+        run_kmeans(context)
+    run_id = context.lake.read_own(CLUSTERS).toArrow()["mlflow_run_id"][0].as_py()
+    lake.replace(ASSET_METRICS, market.metric_rows(context.spark, market.metrics()), SCOPE)
+    check = "spark.databricks.delta.retentionDurationCheck.enabled"
+    context.spark.conf.set(check, "false")
+    with interpreted(context.spark):
+        context.spark.sql(f"VACUUM {lake.name(ASSET_METRICS)} RETAIN 0 HOURS")
+    context.spark.conf.unset(check)
+    with pytest.raises(
+        ReproductionError, match=r"gold\.asset_metrics at version 1, which is no longer kept"
+    ):
+        reproduce(few, run_id)
+
+
+def test_a_lake_of_the_past_reads_what_was_recorded_and_writes_nothing(trained: Trained) -> None:
+    lake = PinnedLake(trained.spark, trained.settings.warehouse, None, {CANDLES.full_name: 1})
+    rows = lake.read(CANDLES)
+    assert rows.count() == len(market.closes())
+    assert lake.version(CANDLES) == 1
+    with pytest.raises(TableError, match=r"silver\.listings is none of the tables"):
+        lake.read(LISTINGS)
+    for write in (lambda: lake.append(CANDLES, rows), lambda: lake.replace(CANDLES, rows, SCOPE)):
+        with pytest.raises(CandlelakeError, match="cannot be written"):
+            write()
+
+
+def test_the_command_line_finds_it_by_the_name_that_the_wheel_gives_it() -> None:
+    assert load_reproduce() is reproduce
