@@ -16,7 +16,7 @@ import numpy as np
 
 from gold.correlation import correlation_matrix
 from gold.ratios import deviation
-from gold.returns import BoolArray, FloatArray
+from gold.returns import FloatArray
 
 
 @dataclass(frozen=True)
@@ -56,47 +56,27 @@ def factor_covariance(returns: FloatArray) -> FloatArray:
 
     Args:
         returns: (T, K) returns, a row for each bar. Bars at which a factor has none (NaN) are left
-            out whole, so that the matrix is positive semidefinite.
+            out whole, so that the matrix is positive semidefinite; a factor that has no return at
+            any bar leaves out none.
 
     Returns:
-        (K, K), symmetric, per bar; NaN with fewer than two bars. A factor that never moves has
-        zeros.
+        (K, K), symmetric, per bar. A factor that never moves has zeros; one without returns has
+        NaN, and with fewer than two complete bars all is NaN.
     """
-    complete = complete_bars(returns)
-    if complete.shape[0] < 2:
-        return np.full((returns.shape[1],) * 2, np.nan)
-    deviations = np.array([deviation(np.ascontiguousarray(column)) for column in complete.T])
-    # By way of the correlations, whose sums are exact, and the same on every machine.
-    return np.nan_to_num(correlation_matrix(complete)) * np.outer(deviations, deviations)
+    result = np.full((returns.shape[1],) * 2, np.nan)
+    known = np.flatnonzero(np.isfinite(returns).any(axis=0))
+    complete = complete_bars(returns[:, known])
+    if complete.shape[0] >= 2:
+        deviations = np.array([deviation(np.ascontiguousarray(column)) for column in complete.T])
+        # By way of the correlations, whose sums are exact, and the same on every machine.
+        correlations = np.nan_to_num(correlation_matrix(complete))
+        result[np.ix_(known, known)] = correlations * np.outer(deviations, deviations)
+    return result
 
 
 def complete_bars(returns: FloatArray) -> FloatArray:
     """The rows of (T, K) returns at which every factor has one."""
     return returns[np.isfinite(returns).all(axis=1)]
-
-
-def specific_variance(r2: FloatArray, variance: FloatArray) -> FloatArray:
-    """Variance of the coins' returns that the regression leaves unexplained, `(1 - R^2) var(y)`.
-
-    Taken over the bars of the regression itself. So a single coin's factor and specific variance
-    add up to the sample variance of its return, but for the little that the ridge penalty shrinks
-    the exposures. No allowance is made for the regression's degrees of freedom: the factor part is
-    fitted to the same bars and is too large by as much.
-
-    Args:
-        r2: N shares of the variance that the factors explain.
-        variance: N sample variances of the returns.
-
-    Returns:
-        N variances, not below 0. NaN where an input is NaN.
-    """
-    return np.maximum((1 - r2) * variance, 0.0)
-
-
-def covered(betas: FloatArray, specific: FloatArray) -> BoolArray:
-    """Which of N holdings the model can speak of: those with all exposures and a specific risk."""
-    known: BoolArray = np.isfinite(betas).all(axis=1) & np.isfinite(specific)
-    return known
 
 
 def decompose(
@@ -121,35 +101,23 @@ def decompose(
     )
 
 
-def stress_return(exposures: FloatArray, moves: FloatArray) -> float:
-    """Return of a portfolio when the named factors move and the others stand still.
-
-    Args:
-        exposures: K exposures.
-        moves: K factor returns (-0.2 is a fall of 20 %); NaN of a factor that is not named.
-
-    Returns:
-        `sum of b_k move_k`, negative for a loss.
-    """
-    return float((exposures * np.nan_to_num(moves)).sum())
-
-
 def conditional_moves(covariance: FloatArray, moves: FloatArray) -> FloatArray:
-    """The named moves, and those of the other factors that go with them on average.
+    """Moves of all factors in a stress test that names some: the others move with those on average.
 
-    `E[f_U | f_N = m] = F_UN F_NN^-1 m`, at factor means of 0: what a stress test on correlated
-    factors supposes. Where the named factors are collinear, it is the least move that explains
-    theirs. Source: Kupiec, "Stress testing in a value at risk framework", Journal of Derivatives 6
-    (1998).
+    `E[f_U | f_N = m] = F_UN F_NN^-1 m`, at factor means of 0. Where the named factors are
+    collinear, it is the least move that explains theirs. Source: Kupiec, "Stress testing in a value
+    at risk framework", Journal of Derivatives 6 (1998).
 
     Args:
         covariance: (K, K) covariance of the factors, in any unit.
-        moves: K factor returns, NaN of a factor that is not named.
+        moves: K factor returns (-0.2 is a fall of 20 %), NaN of a factor that is not named.
 
     Returns:
-        K factor returns; those named are as given.
+        K factor returns; those named are as given. NaN where the covariance is.
     """
     named = np.isfinite(moves)
     among = covariance[np.ix_(named, named)]
+    if not np.isfinite(among).all():
+        return moves
     response = covariance[:, named] @ np.linalg.pinv(among, hermitian=True)
     return np.where(named, moves, response @ moves[named])

@@ -4,27 +4,23 @@ Conventions. Returns are simple ones, bar by bar, in time order; the risk-free r
 deviations are sample ones (ddof 1). A year has `bars_per_year` bars, 365 days of them. A factor is
 measured over the bars at which it has a return: NaN is left out.
 
-A sort (liquidity, volatility, momentum) has three buckets. Its spread, `high - low`, is measured
-like a factor, under the name `<sort>_high_minus_low`. Whether the buckets' mean returns rise or
-fall from low to high is told by Spearman's rank correlation of their order with their means: 1 when
-they rise, -1 when they fall, between when the middle is out of line.
+The coins are sorted into three buckets by each characteristic. The spread of a sort, high less
+low, is measured like a factor. Whether the buckets' mean returns rise or fall from low to high is
+told by Spearman's rank correlation of their order with their means: 1 when they rise, -1 when they
+fall, between when the middle is out of line.
 """
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 
 from gold.correlation import correlation_matrix
+from gold.factor_names import BUCKETS, CHARACTERISTICS, LONG_SHORT_FACTORS
 from gold.factor_risk import complete_bars
 from gold.ratios import deviation, ratio, sharpe_ratio
 from gold.returns import FloatArray
-
-SORTS: Final = ("liquidity", "volatility", "momentum")
-BUCKETS: Final = ("low", "medium", "high")
-HIGH_MINUS_LOW: Final = "_high_minus_low"
 
 
 @dataclass(frozen=True)
@@ -32,7 +28,7 @@ class FactorStatistics:
     """Statistics of one factor; NaN where one is undefined (fewer than two bars, no variance).
 
     Attributes:
-        factor: Its name; `<sort>_high_minus_low` for the spread of a sort.
+        factor: Its name; that of a long-short factor for the spread of a sort.
         bars: Bars at which it has a return.
         annual_return: Mean return x bars in a year.
         annual_volatility: Standard deviation x square root of the bars in a year.
@@ -58,20 +54,19 @@ def factor_statistics(
     """Statistics of each factor, then of the spread of each sort that has its buckets.
 
     Args:
-        factors: K names, buckets as `<sort>_<low, medium or high>`.
+        factors: K names of `gold.factor_names`: the market's and the buckets'.
         returns: (T, K) simple returns in time order, NaN where a factor has none.
         bars_per_year: Bars in 365 days.
     """
     series = {name: np.ascontiguousarray(returns[:, k]) for k, name in enumerate(factors)}
     for name, values in series.items():
         yield _measured(name, values, bars_per_year)
-    for sort in SORTS:
-        buckets = [series[name] for name in (f"{sort}_{each}" for each in BUCKETS) if name in series]
-        if len(buckets) == len(BUCKETS):
-            common = complete_bars(np.column_stack(buckets))
+    for characteristic, spread in zip(CHARACTERISTICS, LONG_SHORT_FACTORS, strict=True):
+        buckets = [f"{characteristic}_{bucket}" for bucket in BUCKETS]
+        if series.keys() >= set(buckets):
+            common = complete_bars(np.column_stack([series[bucket] for bucket in buckets]))
             order = order_correlation(common.mean(axis=0)) if len(common) else math.nan
-            spread = common[:, -1] - common[:, 0]
-            yield _measured(sort + HIGH_MINUS_LOW, spread, bars_per_year, order)
+            yield _measured(spread, common[:, -1] - common[:, 0], bars_per_year, order)
 
 
 def factor_correlations(returns: FloatArray) -> FloatArray:

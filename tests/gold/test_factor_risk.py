@@ -9,11 +9,8 @@ from hypothesis import strategies as st
 
 from gold.factor_risk import (
     conditional_moves,
-    covered,
     decompose,
     factor_covariance,
-    specific_variance,
-    stress_return,
 )
 from gold.returns import FloatArray
 
@@ -53,12 +50,7 @@ def test_contributions_sum_to_the_variance_of_the_matrix_form(seed: int) -> None
     np.testing.assert_allclose(by_holding, weights * (coins @ weights), rtol=0, atol=1e-12 * scale)
     assert by_holding.sum() == pytest.approx(found.variance, abs=1e-12 * scale)
     assert found.by_factor.sum() == pytest.approx(found.by_holding.sum(), abs=1e-12 * scale)
-    np.testing.assert_allclose(found.exposures, betas.T @ weights, rtol=0, atol=1e-12 * holdings_of(betas, weights))
-
-
-def holdings_of(betas: FloatArray, weights: FloatArray) -> float:
-    """The largest sum of absolute terms behind an exposure."""
-    return float((np.abs(betas) * np.abs(weights)[:, None]).sum(axis=0).max())
+    np.testing.assert_allclose(found.exposures, betas.T @ weights, rtol=1e-10, atol=1e-12)
 
 
 def test_a_contribution_is_the_slope_of_risk_along_its_holding() -> None:
@@ -122,6 +114,14 @@ def test_covariance_of_a_factor_that_never_moves_is_zero() -> None:
     assert found[1].tolist() == found[:, 1].tolist() == [0.0, 0.0]
 
 
+def test_a_factor_without_returns_leaves_the_others_their_covariance() -> None:
+    returns = np.column_stack([[0.01, -0.01, 0.02], [NAN] * 3, [0.1, 0.2, 0.1]])
+    found = factor_covariance(returns)
+    assert np.isnan(found[1]).all()
+    assert np.isnan(found[:, 1]).all()
+    np.testing.assert_allclose(found[::2, ::2], np.cov(returns[:, ::2].T))
+
+
 @pytest.mark.parametrize("rows", [[], [[0.1, 0.2]], [[0.1, 0.2], [NAN, 0.1], [0.2, NAN]]])
 def test_fewer_than_two_complete_bars_have_no_covariance(rows: list[list[float]]) -> None:
     assert np.isnan(factor_covariance(np.array(rows).reshape(-1, 2))).all()
@@ -132,27 +132,9 @@ def test_a_coin_alone_has_the_variance_of_its_own_return() -> None:
     factors = factor_returns(rng, 1440, 4)
     coin = factors @ np.array([0.5, 1.0, -0.3, 0.2]) + rng.normal(0, 2e-3, 1440)
     fit = sm.OLS(coin, sm.add_constant(factors)).fit()
-    specific = specific_variance(np.array([fit.rsquared]), np.array([coin.var(ddof=1)]))
-    assert specific[0] == pytest.approx(fit.ssr / 1439, rel=1e-10)
-    found = decompose(np.ones(1), fit.params[None, 1:], factor_covariance(factors), specific)
+    residual = np.array([fit.ssr / 1439])
+    found = decompose(np.ones(1), fit.params[None, 1:], factor_covariance(factors), residual)
     assert found.variance == pytest.approx(coin.var(ddof=1), rel=1e-10)
-
-
-def test_specific_variance_is_never_negative_and_unknown_without_r2() -> None:
-    found = specific_variance(np.array([1 + 1e-15, -0.1, NAN, 0.5]), np.array([1.0, 2.0, 1.0, NAN]))
-    np.testing.assert_array_equal(found, [0.0, 2.2, NAN, NAN])
-
-
-def test_what_lacks_an_exposure_or_its_specific_risk_is_not_covered() -> None:
-    betas = np.array([[1.0, 2.0], [NAN, 1.0], [1.0, 1.0]])
-    assert covered(betas, np.array([0.1, 0.1, NAN])).tolist() == [True, False, False]
-
-
-def test_stress_moves_the_named_factors_alone() -> None:
-    exposures = np.array([1.2, 0.5, -0.3])
-    assert stress_return(exposures, np.array([-0.2, NAN, NAN])) == pytest.approx(-0.24)
-    assert stress_return(exposures, np.array([-0.2, 0.1, NAN])) == pytest.approx(-0.19)
-    assert stress_return(exposures, np.full(3, NAN)) == 0.0
 
 
 @settings(max_examples=50, deadline=None)
@@ -188,3 +170,8 @@ def test_factors_that_are_one_move_as_one() -> None:
 def test_no_factor_goes_along_with_one_that_never_moves() -> None:
     covariance = np.diag([0.0, 1.0])
     assert conditional_moves(covariance, np.array([-0.2, NAN])).tolist() == [-0.2, 0.0]
+
+
+def test_without_a_covariance_nothing_is_known_of_the_others() -> None:
+    moves = conditional_moves(np.full((2, 2), NAN), np.array([-0.2, NAN]))
+    np.testing.assert_array_equal(moves, [-0.2, NAN])
