@@ -81,6 +81,8 @@ setup(
     entry_points={
         "console_scripts": ["candlelake=lakehouse.cli:main"],
         "candlelake.tasks": TASKS,
+        # Commands that an upper layer brings to the command line.
+        "candlelake.commands": ["risk=gold.risk_command:risk"],
         # What the command line shows of an upper layer: functions of a session and the settings.
         "candlelake.listings": ["republished_files=bronze.republished:republished_files"],
     },

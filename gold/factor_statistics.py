@@ -89,7 +89,7 @@ def newey_west_lags(bars: int) -> int:
 
 
 def newey_west_t(returns: FloatArray, lags: int) -> float:
-    """t statistic of a mean with a heteroskedasticity and autocorrelation consistent error.
+    """Test statistic t of a mean, by a heteroskedasticity and autocorrelation consistent error.
 
     The variance of the mean is `(g_0 + 2 sum over l of (1 - l / (lags + 1)) g_l) / n`, with `g_l`
     the autocovariance at lag l about the mean, divided by n; no small-sample correction. Source:

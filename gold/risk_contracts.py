@@ -200,7 +200,8 @@ RISK_CONTRIBUTIONS = TableContract(
             "DOUBLE",
             "Contribution to specific_variance: w_i^2 x residual variance; 0 of a factor",
         ),
-        _OF["run_id"],
+        _BUCKETS,
+        *_RUN,
     ),
     key=("portfolio", "market", "interval", "weights_interval", "as_of", "component", "name"),
     checks={

@@ -20,6 +20,7 @@ from rich.logging import RichHandler
 from rich.markup import escape
 from rich.table import Column, Table
 
+from lakehouse.commands import command_names, load_command
 from lakehouse.console import err
 from lakehouse.errors import ArchiveError, CandlelakeError, JobError, in_one_line
 from lakehouse.jobs import find_job, load_task
@@ -38,7 +39,16 @@ _PIPE_WIDTH = 10_000
 
 
 class _Group(click.Group):
-    """Shows an explained error as one line, and any error's trace with `--debug`."""
+    """Shows an explained error as one line, and any error's trace with `--debug`.
+
+    Commands of upper layers, which the wheel names, stand among its own.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *command_names()})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return super().get_command(ctx, cmd_name) or load_command(cmd_name)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -51,7 +61,8 @@ class _Group(click.Group):
             ctx.exit(1)
 
 
-def _settings_options(command: Callable[..., None]) -> Callable[..., None]:
+def settings_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options `--conf` and `--set`."""
     command = click.option(
         "--set",
         "overrides",
@@ -80,6 +91,7 @@ def main(debug: bool) -> None:
     candlelake tables            what the warehouse holds
     candlelake sql "SELECT …"    ask it, also about the past: … VERSION AS OF 0
     candlelake report            one HTML page and CSV files from the results
+    candlelake risk              a portfolio's exposures, risk and stress by the factor model
 
     Every command takes its settings from --conf (conf/sample.yaml unless given, or the
     environment variable CANDLELAKE_CONF) and --set.
@@ -98,7 +110,7 @@ def main(debug: bool) -> None:
 
 @main.command()
 @click.argument("job")
-@_settings_options
+@settings_options
 @click.option(
     "--jobs",
     "jobs_file",
@@ -142,7 +154,7 @@ def run(
 
 @main.command()
 @click.argument("query")
-@_settings_options
+@settings_options
 @click.option("--limit", default=50, show_default=True, help="Rows shown at the most.")
 def sql(query: str, conf: Path, overrides: Sequence[str], limit: int) -> None:
     """Run a SQL QUERY on the tables, in any of their versions.
@@ -152,17 +164,17 @@ def sql(query: str, conf: Path, overrides: Sequence[str], limit: int) -> None:
     candlelake sql "SELECT count(*) FROM bronze.klines VERSION AS OF 0"
     candlelake sql "DESCRIBE silver.candles"
     """
-    with _tables_of(load_settings(conf, overrides)) as (spark, names), _explained(names):
+    with tables_of(load_settings(conf, overrides)) as (spark, names), _explained(names):
         _print_frame(spark.sql(query), limit)
 
 
 @main.command()
 @click.argument("table")
-@_settings_options
+@settings_options
 def history(table: str, conf: Path, overrides: Sequence[str]) -> None:
     """Show the versions of TABLE, such as silver.candles: when, what and how many rows."""
     columns = ["version", "timestamp", "operation", "operationMetrics.numOutputRows as rows"]
-    with _tables_of(load_settings(conf, overrides)) as (spark, names):
+    with tables_of(load_settings(conf, overrides)) as (spark, names):
         if table not in names:
             raise CandlelakeError(f"no table {table!r}: there are {', '.join(names)}")
         frame = spark.sql(f"DESCRIBE HISTORY {table}").selectExpr(*columns)
@@ -170,7 +182,7 @@ def history(table: str, conf: Path, overrides: Sequence[str]) -> None:
 
 
 @main.command()
-@_settings_options
+@settings_options
 @click.option("--limit", default=50, show_default=True, help="Rows shown at the most.")
 def republished(conf: Path, overrides: Sequence[str], limit: int) -> None:
     """List the source files whose content was replaced: when, by what, and how many rows differ.
@@ -179,15 +191,15 @@ def republished(conf: Path, overrides: Sequence[str], limit: int) -> None:
     one; any other file by its republication.
     """
     settings = load_settings(conf, overrides)
-    with _tables_of(settings) as (spark, _):
+    with tables_of(settings) as (spark, _):
         _print_frame(load_listing("republished_files")(spark, settings), limit)
 
 
 @main.command()
-@_settings_options
+@settings_options
 def tables(conf: Path, overrides: Sequence[str]) -> None:
     """List the tables of the warehouse with version, rows and size."""
-    with _tables_of(load_settings(conf, overrides)) as (spark, names):
+    with tables_of(load_settings(conf, overrides)) as (spark, names):
         listing = _listing("table", "version", "rows", "MB", "what it holds")
         for name in names:
             detail = spark.sql(f"DESCRIBE DETAIL {name}").collect()[0]
@@ -203,7 +215,7 @@ def tables(conf: Path, overrides: Sequence[str]) -> None:
 
 
 @main.command()
-@_settings_options
+@settings_options
 @click.pass_context
 def doctor(ctx: click.Context, conf: Path, overrides: Sequence[str]) -> None:
     """Say what is missing on this machine, and how to get it."""
@@ -219,7 +231,7 @@ def doctor(ctx: click.Context, conf: Path, overrides: Sequence[str]) -> None:
 
 
 @main.command()
-@_settings_options
+@settings_options
 def report(conf: Path, overrides: Sequence[str]) -> None:
     """Write the HTML page and the CSV exports of the newest results into report.folder."""
     settings = load_settings(conf, overrides)
@@ -233,7 +245,7 @@ def report(conf: Path, overrides: Sequence[str]) -> None:
 
 
 @contextmanager
-def _tables_of(settings: Settings) -> Iterator[tuple[SparkSession, list[str]]]:
+def tables_of(settings: Settings) -> Iterator[tuple[SparkSession, list[str]]]:
     """A session in which the warehouse's tables have their names, and those names."""
     if not settings.catalog:
         require_tables(settings.warehouse)
