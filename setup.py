@@ -10,6 +10,7 @@ TASKS = [
     "asset_metrics=gold.tasks:asset_metrics",
     "correlations=gold.tasks:correlations",
     "smart_index=gold.tasks:smart_index",
+    "factor_risk=gold.tasks:factor_risk",
     "pca=ml.tasks:pca",
     "kmeans=ml.tasks:kmeans",
     "gbt_features=ml.tasks:gbt_features",

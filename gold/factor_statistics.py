@@ -85,7 +85,7 @@ def newey_west_lags(bars: int) -> int:
     Source: Newey and West, "Automatic lag selection in covariance matrix estimation", Review of
     Economic Studies 61 (1994).
     """
-    return math.floor(4 * (bars / 100) ** (2 / 9))
+    return math.floor(4 * math.pow(bars / 100, 2 / 9))
 
 
 def newey_west_t(returns: FloatArray, lags: int) -> float:

@@ -1,8 +1,4 @@
-"""From which day on the risk of portfolios must be computed again: a new day costs a day.
-
-What the last successful run read, by time travel, against what there is now says which days
-changed.
-"""
+"""From which day on the risk of portfolios must be computed again: a new day costs a day."""
 
 from __future__ import annotations
 
@@ -10,27 +6,33 @@ import logging
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from lakehouse.increments import untouched, versions_last_read
 from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 
 from gold.contracts import INDEX_DECISIONS, INDEX_WEIGHTS
+from gold.factor_changes import first_changed_day
 from gold.factor_candles import scope_of
 from gold.factor_contracts import FACTOR_EXPOSURES, FACTOR_RETURNS
-from gold.risk_contracts import TABLES
-from lakehouse.contracts import TableContract
+from gold.risk_contracts import PORTFOLIO_RISK, TABLES
 from lakehouse.errors import in_one_line
 from lakehouse.intervals import MICROS_PER_DAY, instant
 from lakehouse.sql import equals
-from lakehouse.tasks import TaskContext
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from lakehouse.contracts import TableContract
+    from lakehouse.tasks import TaskContext
 
 log = logging.getLogger(__name__)
 
 SOURCES = (FACTOR_RETURNS, FACTOR_EXPOSURES, INDEX_WEIGHTS, INDEX_DECISIONS)
 """Tables that the risk of portfolios is made from."""
+
+# What matters of them. Rows of the factor model are written anew only when they change.
+_OF_MODEL = {FACTOR_RETURNS: ("run_id",), FACTOR_EXPOSURES: ("run_id",)}
+_OF_INDEX = {
+    INDEX_WEIGHTS: ("index_name", "interval", "as_of", "symbol", "weight"),
+    INDEX_DECISIONS: ("index_name", "interval", "as_of"),
+}
 
 _EVERYTHING = instant(0)
 
@@ -39,52 +41,44 @@ def changed_since(context: TaskContext) -> datetime | None:
     """Start of the first UTC day whose exposures, factor returns or weights have changed.
 
     Returns:
-        That day; the epoch when all must be computed, because there was no successful run, it ran
-        with other settings or code, the tables have changed since, or what it read is gone. None
+        That day; the epoch when all must be computed, because no earlier run can be built on. None
         when nothing has changed.
     """
-    settings = context.settings
-    scope = equals({"market": settings.archive.market})
-    read = versions_last_read(context, scope, lambda given: given["factors"])
-    if read is None or not untouched(context, TABLES):
+    model = first_changed_day(context, _OF_MODEL, TABLES)
+    days = [] if model == -1 else [model]
+    for table in _OF_INDEX:
+        try:
+            days.append(_first_new_weight(context, table))
+        except PySparkException as error:  # such as files of an old version that were vacuumed
+            log.warning("all days are computed again: %s", in_one_line(error))
+            days.append(None)
+    if None in days:
         return _EVERYTHING
-    try:
-        changed = [_first_change(context, table, read.get(table.full_name)) for table in SOURCES]
-    except PySparkException as error:  # such as files of an old version that were vacuumed
-        log.warning("all days are computed again: %s", in_one_line(error))
-        return _EVERYTHING
-    first = min((day for day in changed if day is not None), default=None)
+    first = min((day for day in days if day is not None and day != -1), default=None)
     return None if first is None else instant(first * MICROS_PER_DAY)
 
 
-def _first_change(context: TaskContext, table: TableContract, version: int | None) -> int | None:
-    """First day, counted from the epoch, on which two versions of a table differ."""
-    now = context.lake.read(table)
+def _first_new_weight(context: TaskContext, table: TableContract) -> int | None:
+    """First day, counted from the epoch, whose last bar may have other weights than before.
+
+    Returns:
+        The day; -1 when there is none, None for every day.
+    """
+    market = equals({"market": context.settings.archive.market})
+    now = context.lake.read(table).where(market).select(*_OF_INDEX[table]).distinct()
+    version = _version_used(context, table)
     if version is None:
-        return 0
-    if version == context.lake.read_versions[table.full_name]:
         return None
-    new, old = (
-        _content(context, table, frame) for frame in (now, context.lake.read_own(table, version))
-    )
-    differing = new.exceptAll(old).unionByName(old.exceptAll(new))
-    first = differing.agg(F.min("day")).collect()[0][0]
-    return None if first is None else int(first)
-
-
-def _content(context: TaskContext, table: TableContract, frame: DataFrame) -> DataFrame:
-    """What tells two versions of a table apart, with the day that it concerns."""
-    if table in (FACTOR_RETURNS, FACTOR_EXPOSURES):
-        # Rows are written anew only when they change, so the run that wrote them tells.
-        mine = frame.where(equals(scope_of(context.settings)))
-        return mine.groupBy(_day("unix_micros(open_time)"), "run_id").count()
-    mine = frame.where(equals({"market": context.settings.archive.market}))
+    before = context.lake.read_own(table, version).where(market).select(*now.columns).distinct()
+    differing = now.exceptAll(before).unionByName(before.exceptAll(now))
     # Weights as of midnight are those of the bar that closes then, on the day before.
-    index = ("index_name", "interval", _day("unix_micros(as_of) - 1"))
-    if table == INDEX_WEIGHTS:
-        return mine.select(*index, "as_of", "symbol", "weight")
-    return mine.select(*index, "as_of").distinct()
+    day = F.expr(f"(unix_micros(min(as_of)) - 1) div {MICROS_PER_DAY}")
+    first = differing.agg(day).collect()[0][0]
+    return -1 if first is None else int(first)
 
 
-def _day(micros: str) -> F.Column:
-    return F.expr(f"({micros}) div {MICROS_PER_DAY}").alias("day")
+def _version_used(context: TaskContext, table: TableContract) -> int | None:
+    """Version of an index's table that the newest risk was made from."""
+    risk = context.lake.read_own(PORTFOLIO_RISK).where(equals(scope_of(context.settings)))
+    newest = risk.agg(F.max(F.col("read_versions")[table.full_name])).collect()[0][0]
+    return None if newest is None else int(newest)

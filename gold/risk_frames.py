@@ -15,7 +15,7 @@ from gold.risk_rows import BETAS, COVARIANCE_DDL, FACTORS, PORTFOLIO_COLUMNS, co
 from lakehouse.intervals import MICROS_PER_DAY
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
 
 EQUAL_WEIGHT: Final = "equal_weight"
 """The portfolio of all coins that have exposures."""
@@ -114,5 +114,5 @@ def _last_of_days(opens: DataFrame) -> DataFrame:
     return opens.groupBy(_day("end_us").alias("day")).agg(F.max("end_us").alias("end_us"))
 
 
-def _day(micros: str) -> F.Column:
+def _day(micros: str) -> Column:
     return F.expr(f"{micros} div {MICROS_PER_DAY}")

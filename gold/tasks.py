@@ -25,3 +25,11 @@ def smart_index(context: TaskContext) -> TaskOutcome:
     from gold.index import run_smart_index
 
     return run_smart_index(context)
+
+
+@task("factor_risk", "Statistics of the factors, and the risk of portfolios day by day.")
+def factor_risk(context: TaskContext) -> TaskOutcome:
+    """gold.factor_returns, factor_exposures and index_weights -> the risk tables."""
+    from gold.risk import run_factor_risk
+
+    return run_factor_risk(context)
