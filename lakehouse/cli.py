@@ -139,8 +139,9 @@ def run(
     settings = load_settings(conf, overrides)
     found = find_job(jobs_file or conf.absolute().parent.parent / "jobs.yaml", job)
     # A server that is busy now may answer a moment later, when the task asks it again and again.
-    if not settings.archive.is_remote:
-        archive = check_archive(settings.archive)
+    wanted = settings.with_candles_of(found.candles).archive
+    if not wanted.is_remote:
+        archive = check_archive(wanted)
         if not archive.ok:
             raise ArchiveError(f"{archive.found}: {archive.remedy}")
     result = run_job(found, settings, conf, overrides, new_run_id(datetime.now(UTC)))
