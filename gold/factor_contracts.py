@@ -116,6 +116,12 @@ FACTOR_EXPOSURES = TableContract(
         ),
         Column("r2", "DOUBLE", "1 - residual / total sum of squares; NULL for a constant coin"),
         Column("adj_r2", "DOUBLE", "1 - (1 - r2)(bars - 1) / (bars - coefficients)"),
+        Column(
+            "residual_variance",
+            "DOUBLE",
+            "Residual sum of squares / (bars - 1), (1 - r2) x the coin's sample variance: its "
+            "specific variance per bar; NULL below two bars",
+        ),
         Column("bars", "BIGINT", "Bars of the window that the regression used", nullable=False),
         Column(
             "condition_number",
@@ -132,6 +138,7 @@ FACTOR_EXPOSURES = TableContract(
     checks={
         **_KNOWN_BUCKETS,
         "r2_at_most_one": "r2 IS NULL OR r2 <= 1",
+        "residual_variance_not_negative": "residual_variance IS NULL OR residual_variance >= 0",
         "condition_at_least_one": "condition_number >= 1",
         "some_bars": "bars >= 1",
     },

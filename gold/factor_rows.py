@@ -39,7 +39,10 @@ DAYS_DDL: Final = "day bigint, symbol string, " + ", ".join(f"{name} double" for
 BUCKETS_DDL: Final = "as_of_us bigint, factor string, symbol string, value double, bucket string"
 _RETURNS: Final = (MARKET_RETURN, *BUCKET_FACTORS, *LONG_SHORT_FACTORS)
 RETURNS_DDL: Final = "bar bigint, coins bigint, " + ", ".join(f"{name} double" for name in _RETURNS)
-_NUMBERS: Final = ("constant", *map(beta_name, _RETURNS), "r2", "adj_r2", "condition_number")
+_NUMBERS: Final = (
+    *("constant", *map(beta_name, _RETURNS)),
+    *("r2", "adj_r2", "residual_variance", "condition_number"),
+)
 EXPOSURES_DDL: Final = "symbol string, bar bigint, bars bigint, " + ", ".join(
     f"{name} double" for name in _NUMBERS
 )
@@ -152,6 +155,7 @@ def exposure_rows(
         **betas,
         "r2": fit.r2,
         "adj_r2": fit.adj_r2,
+        "residual_variance": fit.residual_variance,
         "condition_number": fit.condition_number,
     }
     none = pa.nulls(coins.size, pa.float64())

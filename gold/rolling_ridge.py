@@ -36,6 +36,7 @@ class RollingRidge:
         r2: (N, T) 1 - residual / total sum of squares about the mean. NaN for a coin whose
             returns are all equal within the window.
         adj_r2: (N, T) `1 - (1 - r2)(n - 1) / (n - k - 1)` over n bars; NaN where n <= k + 1.
+        residual_variance: (N, T) residual sum of squares / (n - 1); NaN where n is 1.
         bars: (N, T) bars of the window at which the factors and the coin have a return.
         condition_number: (N, T) of the penalised Gram matrix; see `condition_numbers`.
     """
@@ -43,6 +44,7 @@ class RollingRidge:
     coefficients: FloatArray
     r2: FloatArray
     adj_r2: FloatArray
+    residual_variance: FloatArray
     bars: IntArray
     condition_number: FloatArray
 
@@ -82,6 +84,7 @@ def rolling_ridge(
         coefficients=np.full((len(factors) + 1, count, ends), np.nan),
         r2=np.full((count, ends), np.nan),
         adj_r2=np.full((count, ends), np.nan),
+        residual_variance=np.full((count, ends), np.nan),
         bars=np.zeros((count, ends), dtype=np.int64),
         condition_number=np.full((count, ends), np.nan),
     )
@@ -95,6 +98,7 @@ def rolling_ridge(
     with np.errstate(invalid="ignore", divide="ignore"):
         adjusted = 1 - (1 - result.r2) * (result.bars - 1) / free
     result.adj_r2[:] = np.where(free > 0, adjusted, np.nan)
+    result.residual_variance[result.bars < 2] = np.nan
     return result
 
 
@@ -183,8 +187,10 @@ def _fit(
             result.coefficients[:, rows, tile.ends] = tile.inner_of(right, segments)
             with np.errstate(invalid="ignore", divide="ignore"):
                 r2 = tile.inner_of(1 - residual / total, segments)
+                variance = tile.inner_of(residual / (bars - 1), segments)
             r2[is_constant[chosen, tile.ends]] = np.nan
             result.r2[rows, tile.ends] = r2
+            result.residual_variance[rows, tile.ends] = variance
         result.bars[coins, tile.ends] = tile.inner_of(bars, segments)
         result.condition_number[coins, tile.ends] = tile.inner_of(condition, segments)
 

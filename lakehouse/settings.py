@@ -60,6 +60,9 @@ _FromList = Field(strict=False)
 Day = Annotated[str, _like(rf"{_MONTH}-(0[1-9]|[12]\d|3[01])", "2024-10-31")]
 Assets = Annotated[tuple[str, ...], _FromList]
 
+_SORTS = r"(liquidity|volatility|momentum)_(low|medium|high|high_minus_low)"
+FactorName = Annotated[str, _like(rf"market_return|{_SORTS}", "market_return or liquidity_low")]
+
 
 def _not_taken(name: str) -> str:
     if name.startswith(("smart_", "random")) or name in ("equal_weight", "buy_and_hold_btc"):
@@ -310,6 +313,8 @@ class FactorSettings(_Section):
         window: Bars of the grid that a regression covers.
         min_bars: Least bars of the window that a coin must have.
         ridge: Penalty on the square of every coefficient.
+        stress: Stress test of portfolios: a factor, as a column of gold.factor_returns, and its
+            return.
     """
 
     interval: Interval
@@ -322,6 +327,7 @@ class FactorSettings(_Section):
     window: Annotated[int, Field(ge=2)]
     min_bars: Annotated[int, Field(ge=1)]
     ridge: Annotated[float, Field(gt=0)]
+    stress: Mapping[FactorName, float]
 
     @model_validator(mode="after")
     def _a_window_holds_enough(self) -> "FactorSettings":
@@ -375,9 +381,15 @@ class MlflowSettings(_Section):
 
 
 class ReportSettings(_Section):
-    """Folder of the HTML page and the CSV exports."""
+    """The HTML page and the CSV exports.
+
+    Attributes:
+        folder: Where they are written.
+        symbols: Coins whose exposures are drawn; the most liquid ones when empty.
+    """
 
     folder: str
+    symbols: Annotated[tuple[str, ...], _FromList] = ()
 
 
 class SparkSettings(_Section):

@@ -1,4 +1,4 @@
-"""A small made-up factor model: hourly returns and exposures of four coins, and an index of them."""
+"""A small made-up factor model: hourly returns, exposures of four coins, and an index of them."""
 
 from __future__ import annotations
 

@@ -8,8 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gold.contracts import INDEX_WEIGHTS
-from gold.factor_contracts import FACTOR_EXPOSURES
 from gold.factor_names import MARKET_RETURN, beta_name
 from gold.risk_contracts import (
     FACTOR_CORRELATIONS,
