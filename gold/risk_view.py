@@ -31,8 +31,8 @@ def _summary(measured: Measured, name: str) -> Table:
     shown.add_row("exposures as of", f"{measured.as_of:%Y-%m-%d %H:%M} UTC")
     shown.add_row("weights as of", f"{measured.weights_as_of:%Y-%m-%d %H:%M} UTC")
     shown.add_row("factor model", f"{measured.market}, {measured.interval}, {measured.bars:,} bars")
-    missing = f", {len(risk.uncovered)} holdings are not" if risk.uncovered else ""
-    shown.add_row("weight that is covered", f"{risk.weights.sum():.1%}{missing}")
+    holdings = f"{len(risk.symbols)} of {len(risk.symbols) + len(risk.uncovered)} holdings"
+    shown.add_row("weight with exposures", f"{risk.weights.sum():.1%}, {holdings}")
     if not risk.symbols:
         shown.add_row("risk", _NOTHING)
         return shown

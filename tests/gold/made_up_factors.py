@@ -14,6 +14,7 @@ from gold.factor_names import BUCKET_FACTORS, LONG_SHORT_FACTORS, MARKET_RETURN,
 from lakehouse.contracts import TableContract
 from lakehouse.settings import Settings
 from lakehouse.tables import Lake
+from silver.contracts import LISTINGS
 from tests.pipelines import as_arrow, changed_settings
 
 if TYPE_CHECKING:
@@ -125,6 +126,14 @@ def write_index(spark: SparkSession, lake: Lake) -> None:
     weights, decisions = index_rows()
     write(spark, lake, INDEX_WEIGHTS, weights)
     write(spark, lake, INDEX_DECISIONS, decisions)
+
+
+def write_listings(lake: Lake) -> None:
+    """Add the coins' listings; one of the index's coins has no minute candles."""
+    known = {"first_open_time": START, "last_open_time": START, "bars": 1, "filled_bars": 0}
+    stamp = {"market": MARKET, "interval": "4h", "status": "trading"}
+    rows = [{"symbol": symbol, **known, **stamp} for symbol in (*COINS, "GONEUSDT")]
+    lake.append(LISTINGS, lake.frame(LISTINGS, rows))
 
 
 def _stamped(frame: pd.DataFrame, run_id: str) -> pd.DataFrame:

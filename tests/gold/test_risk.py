@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 
 from gold.factor_names import MARKET_RETURN, beta_name
+from gold.risk_at import Measured, measure
 from gold.risk_contracts import (
     FACTOR_CORRELATIONS,
     FACTOR_STATISTICS,
@@ -17,6 +19,7 @@ from gold.risk_contracts import (
     TABLES,
 )
 from gold.tasks import factor_risk
+from lakehouse.errors import PortfolioError, TableError
 from lakehouse.settings import Settings
 from lakehouse.tables import Lake
 from tests.gold import made_up_factors as made_up
@@ -40,6 +43,7 @@ def lake(spark: SparkSession, settings: Settings) -> Lake:
     """Four days, the risk of them, a fifth day and the risk again."""
     found = Lake(spark, settings.warehouse)
     with interpreted(spark):
+        made_up.write_listings(found)
         made_up.write_index(spark, found)
         made_up.write_market(spark, found, range(4), "run-1")
         run(spark, settings, "run-1", factor_risk)
@@ -171,3 +175,70 @@ def test_nothing_new_writes_nothing(spark: SparkSession, settings: Settings, lak
     outcome = run(spark, settings, "run-3", factor_risk)["factor_risk"]
     assert outcome.status == "unchanged"
     assert versions(lake, TABLES) == before
+
+
+def asked(
+    spark: SparkSession,
+    settings: Settings,
+    portfolio: str | dict[str, float] | None,
+    day: int | None,
+) -> Measured:
+    at = None if day is None else (START + day * DAY).date()
+    with interpreted(spark):
+        return measure(spark, settings, portfolio, at)
+
+
+def test_what_a_person_asks_for_is_what_the_tables_say(
+    spark: SparkSession, settings: Settings, lake: Lake
+) -> None:
+    table = {
+        (row["portfolio"], pd.Timestamp(row["as_of"])): row for row in rows(lake, PORTFOLIO_RISK)
+    }
+    for portfolio, day, name in ((made_up.INDEX, 2, made_up.INDEX), (None, None, "equal_weight")):
+        found = asked(spark, settings, portfolio, day)
+        row = table[name, pd.Timestamp(found.as_of)]
+        assert found.risk.annual_volatility == row["annual_volatility"]
+        assert found.risk.conditional_stress_return == row["conditional_stress_return"]
+        assert found.bars == row["bars"]
+        assert pd.Timestamp(found.weights_as_of) == pd.Timestamp(row["weights_as_of"])
+
+
+def test_a_portfolio_of_ones_own_names_what_has_no_exposures(
+    spark: SparkSession, settings: Settings, lake: Lake
+) -> None:
+    weights = {"GONEUSDT": 0.1, "BUSDT": -0.5, "AUSDT": 1.2}
+    found = asked(spark, settings, weights, 3)
+    figures = expected(START + 4 * DAY, weights)
+    assert found.risk.uncovered == {"GONEUSDT": 0.1}
+    assert found.risk.symbols == ("AUSDT", "BUSDT")
+    variance = figures["factor_variance"] + figures["specific_variance"]
+    assert found.risk.decomposition.variance == pytest.approx(variance, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("portfolio", "day", "words"),
+    [
+        ({"AUSD": 1.0}, None, "no such symbol in the um candles of this warehouse: AUSD .*AUSDT"),
+        ("smart_weekly", None, "no index 'smart_weekly'.*equal_weight, smart_monthly"),
+        (made_up.INDEX, 4, "held nothing then"),
+        (None, 0, "no exposures of 1h candles of market um on 2026-01-30"),
+    ],
+)
+def test_what_cannot_be_measured_is_one_line(
+    spark: SparkSession,
+    settings: Settings,
+    lake: Lake,
+    portfolio: str | dict[str, float] | None,
+    day: int | None,
+    words: str,
+) -> None:
+    with pytest.raises(PortfolioError, match=words):
+        asked(spark, settings, portfolio, day)
+
+
+def test_a_warehouse_without_exposures_says_what_to_run(
+    spark: SparkSession, settings: Settings, tmp_path: Path
+) -> None:
+    elsewhere = settings.model_copy(update={"warehouse": str(tmp_path / "lake")})
+    with pytest.raises(TableError, match="candlelake run factor_model"):
+        measure(spark, elsewhere, None, None)
