@@ -24,9 +24,9 @@ from gold.risk_contracts import (
     RISK_CONTRIBUTIONS,
 )
 from gold.risk_frames import (
-    at_day_ends,
+    at_ends,
     covariances,
-    ends_of,
+    day_ends,
     equal_holdings,
     index_holdings,
     with_exposures,
@@ -157,20 +157,20 @@ def _holdings(context: TaskContext, since: datetime) -> DataFrame:
     step = interval_micros(factors.interval)
     of_model = equals(scope_of(context.settings))
     of_market = equals({"market": context.settings.archive.market})
-    exposures = lake.read(FACTOR_EXPOSURES).where(of_model).where(opening_from(since))
     returns = lake.read(FACTOR_RETURNS).where(of_model)
-    reach = timedelta(microseconds=factors.window * step)
-    at_ends = at_day_ends(exposures)
-    ends = ends_of(at_ends)
+    ends = day_ends(returns.where(opening_from(since)))
+    exposures = lake.read(FACTOR_EXPOSURES).where(of_model).where(opening_from(since))
+    known = at_ends(exposures, ends)
     held = index_holdings(
         lake.read(INDEX_WEIGHTS).where(of_market),
         lake.read(INDEX_DECISIONS).where(of_market),
         ends,
         step,
     )
-    everything = held.unionByName(equal_holdings(at_ends, factors.interval, step))
+    everything = held.unionByName(equal_holdings(known, factors.interval, step))
+    reach = timedelta(microseconds=factors.window * step)
     windows = covariances(returns.where(opening_from(since - reach)), ends, factors.window, step)
-    return with_exposures(everything, at_ends, windows)
+    return with_exposures(everything, known, windows)
 
 
 def opening_from(time: datetime) -> str:

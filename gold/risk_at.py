@@ -17,9 +17,9 @@ from gold.portfolio_risk import PortfolioRisk
 from gold.risk import opening_from, stress_moves
 from gold.risk_frames import (
     EQUAL_WEIGHT,
-    at_day_ends,
+    at_ends,
     covariances,
-    ends_of,
+    day_ends,
     equal_holdings,
     index_holdings,
     with_exposures,
@@ -89,11 +89,13 @@ def measure(
     lake = Lake(spark, settings.warehouse, settings.catalog)
     scope, factors = scope_of(settings), settings.factors
     step = interval_micros(factors.interval)
-    at_end = at_day_ends(_exposures(lake, settings, day))
-    ends = ends_of(at_end)
-    first = instant(_only_end(ends) - factors.window * step)
+    of_day = _exposures(lake, settings, day)
+    ends = day_ends(of_day)
+    end = int(ends.collect()[0]["end_us"])
+    at_end = at_ends(of_day, ends)
+    first = instant(end - factors.window * step)
     returns = lake.read_own(FACTOR_RETURNS).where(equals(scope)).where(opening_from(first))
-    holdings = _holdings(spark, lake, settings, portfolio, at_end)
+    holdings = _holdings(spark, lake, settings, portfolio, end, at_end)
     window = covariances(returns, ends, factors.window, step)
     rows = with_exposures(holdings, at_end, window).toArrow()
     if not rows.num_rows:
@@ -134,15 +136,12 @@ def _exposures(lake: Lake, settings: Settings, day: date | None) -> DataFrame:
     return of_day
 
 
-def _only_end(ends: DataFrame) -> int:
-    return int(ends.collect()[0]["end_us"])
-
-
 def _holdings(
     spark: SparkSession,
     lake: Lake,
     settings: Settings,
     portfolio: str | Mapping[str, float] | None,
+    end: int,
     at_end: DataFrame,
 ) -> DataFrame:
     """The portfolio as `with_exposures` takes it."""
@@ -151,12 +150,12 @@ def _holdings(
     if portfolio is None or portfolio == EQUAL_WEIGHT:
         return equal_holdings(at_end, interval, step)
     if isinstance(portfolio, str):
-        return _of_index(lake, settings, portfolio, ends_of(at_end))
+        ends = spark.createDataFrame([(end,)], "end_us bigint")
+        return _of_index(lake, settings, portfolio, ends)
     market = {"market": settings.archive.market}
     listed = lake.read_own(LISTINGS).where(equals(market)).select("symbol").distinct().toArrow()
     known = listed["symbol"].to_pylist()
     require_known(portfolio, known, f"the {market['market']} candles of this warehouse")
-    end = _only_end(ends_of(at_end))
     rows = [(_GIVEN, interval, end + step, end, *holding) for holding in portfolio.items()]
     return spark.createDataFrame(rows, _HOLDINGS)
 

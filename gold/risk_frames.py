@@ -1,7 +1,7 @@
 """Holdings at the end of each day, with their exposures and the covariance of the factors there.
 
-Times are bar opens in UTC microseconds, `open_us`; `end_us` is that of the last bar of a UTC day
-that has exposures, which are known at its close.
+Times are bar opens in UTC microseconds; `end_us` is that of the last bar of a UTC day, at whose
+close its exposures are known.
 """
 
 from __future__ import annotations
@@ -21,10 +21,18 @@ EQUAL_WEIGHT: Final = "equal_weight"
 """The portfolio of all coins that have exposures."""
 
 
-def at_day_ends(exposures: DataFrame) -> DataFrame:
-    """Exposures at the last bar of each day: end_us, symbol, `BETAS` and residual_variance."""
+def day_ends(bars: DataFrame) -> DataFrame:
+    """end_us of each day, from rows with an open_time: gold.factor_returns has one for each bar."""
+    opens = bars.select(F.unix_micros("open_time").alias("end_us"))
+    return (
+        opens.groupBy(_day("end_us").alias("day")).agg(F.max("end_us").alias("end_us")).drop("day")
+    )
+
+
+def at_ends(exposures: DataFrame, ends: DataFrame) -> DataFrame:
+    """Exposures at these bars: end_us, symbol, `BETAS` and residual_variance."""
     opens = exposures.select("symbol", F.unix_micros("open_time").alias("end_us"), *_KNOWN)
-    return opens.join(F.broadcast(_last_of_days(opens)), on="end_us", how="left_semi")
+    return opens.join(F.broadcast(ends), on="end_us", how="left_semi")
 
 
 def covariances(returns: DataFrame, ends: DataFrame, window: int, step: int) -> DataFrame:
@@ -82,10 +90,10 @@ def index_holdings(
     )
 
 
-def equal_holdings(at_ends: DataFrame, interval: str, step: int) -> DataFrame:
-    """The portfolio of all coins that have exposures at an end, with the same columns."""
+def equal_holdings(exposures: DataFrame, interval: str, step: int) -> DataFrame:
+    """The portfolio of all coins that have exposures `at_ends`, with the same columns."""
     coins = F.count("*").over(Window.partitionBy("end_us"))
-    return at_ends.select(
+    return exposures.select(
         F.lit(EQUAL_WEIGHT).alias("portfolio"),
         F.lit(interval).alias("weights_interval"),
         (F.col("end_us") + F.lit(step)).alias("weights_us"),
@@ -95,23 +103,14 @@ def equal_holdings(at_ends: DataFrame, interval: str, step: int) -> DataFrame:
     )
 
 
-def with_exposures(holdings: DataFrame, at_ends: DataFrame, covariance: DataFrame) -> DataFrame:
+def with_exposures(holdings: DataFrame, exposures: DataFrame, covariance: DataFrame) -> DataFrame:
     """Holdings with what `risk_rows` needs; NULL exposures of those that have none at the end."""
-    return holdings.join(at_ends, on=["end_us", "symbol"], how="left").join(
+    return holdings.join(exposures, on=["end_us", "symbol"], how="left").join(
         F.broadcast(covariance), on="end_us", how="inner"
     )
 
 
-def ends_of(at_ends: DataFrame) -> DataFrame:
-    """end_us of each day."""
-    return at_ends.select("end_us").distinct()
-
-
 _KNOWN: Final = (*BETAS, "residual_variance")
-
-
-def _last_of_days(opens: DataFrame) -> DataFrame:
-    return opens.groupBy(_day("end_us").alias("day")).agg(F.max("end_us").alias("end_us"))
 
 
 def _day(micros: str) -> Column:

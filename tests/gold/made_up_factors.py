@@ -25,6 +25,7 @@ YEAR = 8760.0
 START = pd.Timestamp("2026-01-30", tz="UTC")
 HOUR = pd.Timedelta(hours=1)
 DAY = pd.Timedelta(days=1)
+MOST_DAYS = 6
 COINS = ("AUSDT", "BUSDT", "CUSDT", "DUSDT")
 USED = (MARKET_RETURN, *BUCKET_FACTORS)
 INDEX = "smart_monthly"
@@ -53,14 +54,15 @@ def factor_settings(settings: Settings) -> Settings:
 def factor_returns(days: int, run_id: str = "run-1") -> pd.DataFrame:
     """Returns of the market and the buckets; the first day has no buckets yet."""
     rng = np.random.default_rng(11)
-    bars = 24 * days
+    bars = 24 * MOST_DAYS
     common = rng.normal(0, 0.01, bars)
     frame = pd.DataFrame({name: common + rng.normal(0, 0.004, bars) for name in USED})
     for name in LONG_SHORT_FACTORS:
         sort = name.removesuffix("_high_minus_low")
         frame[name] = frame[f"{sort}_high"] - frame[f"{sort}_low"]
     frame.loc[:23, [*BUCKET_FACTORS, *LONG_SHORT_FACTORS]] = None
-    return _stamped(frame.assign(open_time=START + np.arange(bars) * HOUR, coins=4), run_id)
+    frame = frame.assign(open_time=START + np.arange(bars) * HOUR, coins=4)
+    return _stamped(frame[: 24 * days], run_id)
 
 
 def exposures(days: int, run_id: str = "run-1") -> pd.DataFrame:
@@ -68,7 +70,7 @@ def exposures(days: int, run_id: str = "run-1") -> pd.DataFrame:
     parts = []
     for place, symbol in enumerate(COINS):
         rng = np.random.default_rng(place)
-        times = START + np.arange(24 * days) * HOUR
+        times = START + np.arange(24 * MOST_DAYS) * HOUR
         frame = pd.DataFrame(
             {beta_name(name): rng.normal(0.2, 0.5, times.size) for name in USED}
         ).assign(
@@ -81,8 +83,8 @@ def exposures(days: int, run_id: str = "run-1") -> pd.DataFrame:
             residual_variance=rng.uniform(1e-6, 1e-4, times.size),
             condition_number=10.0,
         )
-        last = START + 3.5 * DAY if symbol == "DUSDT" else times[-1]
-        parts.append(frame[(times >= START + 2 * DAY) & (times <= last)])
+        end = START + min(3.5 if symbol == "DUSDT" else days, days) * DAY
+        parts.append(frame[(times >= START + 2 * DAY) & (times < end)])
     frame = pd.concat(parts, ignore_index=True)
     return _stamped(frame.assign(**{beta_name(n): np.nan for n in LONG_SHORT_FACTORS}), run_id)
 
