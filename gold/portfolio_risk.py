@@ -1,5 +1,6 @@
 """What the factor model says of one portfolio at one time, per year."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -46,7 +47,7 @@ class Holdings:
 
 @dataclass(frozen=True)
 class PortfolioRisk:
-    """Risk of the holdings that have exposures; variances are per year.
+    """Risk of the holdings that have exposures, NaN where none has; variances are per year.
 
     Attributes:
         factors: The factors in use.
@@ -67,10 +68,20 @@ class PortfolioRisk:
     conditional_stress_return: float
 
     @property
+    def factor_variance(self) -> float:
+        """Variance by the factors; NaN when no holding has exposures."""
+        return self.decomposition.factor_variance if self.symbols else math.nan
+
+    @property
+    def specific_variance(self) -> float:
+        """Variance of the specific returns; NaN when no holding has exposures."""
+        return self.decomposition.specific_variance if self.symbols else math.nan
+
+    @property
     def annual_volatility(self) -> float:
-        """Square root of the variance."""
+        """Square root of their sum."""
         # Rounding may leave a perfect hedge a variance below 0.
-        return float(np.sqrt(np.maximum(self.decomposition.variance, 0.0)))
+        return float(np.sqrt(np.maximum(self.factor_variance + self.specific_variance, 0.0)))
 
 
 def portfolio_risk(holdings: Holdings, model: FactorModel) -> PortfolioRisk:
@@ -108,6 +119,10 @@ def portfolio_risk(holdings: Holdings, model: FactorModel) -> PortfolioRisk:
             for place in np.flatnonzero(~known).tolist()
         },
         decomposition=decomposition,
-        stress_return=float((decomposition.exposures * alone[used]).sum()),
-        conditional_stress_return=float((decomposition.exposures * moves[used]).sum()),
+        stress_return=_return(decomposition.exposures, alone[used]),
+        conditional_stress_return=_return(decomposition.exposures, moves[used]),
     )
+
+
+def _return(exposures: FloatArray, moves: FloatArray) -> float:
+    return float((exposures * moves).sum()) if exposures.size else math.nan

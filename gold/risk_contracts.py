@@ -135,7 +135,8 @@ PORTFOLIO_RISK = TableContract(
         Column(
             "annual_volatility",
             "DOUBLE",
-            "sqrt(factor_variance + specific_variance); NULL where the covariance is unknown",
+            "sqrt(factor_variance + specific_variance); as the figures below NULL where no holding "
+            "has exposures or the covariance is unknown",
         ),
         Column("factor_variance", "DOUBLE", "b'Fb of the exposures b, x bars in 365 days"),
         Column(

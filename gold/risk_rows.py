@@ -127,8 +127,8 @@ def risk_rows(holdings: pa.Table, moves: FloatArray, bars_per_year: float) -> pa
         "covered_weight": float(found.weights.sum()),
         "uncovered": list(found.uncovered.items()),
         "annual_volatility": found.annual_volatility,
-        "factor_variance": found.decomposition.factor_variance,
-        "specific_variance": found.decomposition.specific_variance,
+        "factor_variance": found.factor_variance,
+        "specific_variance": found.specific_variance,
         "stress_return": found.stress_return,
         "conditional_stress_return": found.conditional_stress_return,
     }

@@ -132,7 +132,8 @@ def write_index(spark: SparkSession, lake: Lake) -> None:
 
 def write_listings(lake: Lake) -> None:
     """Add the coins' listings; one of the index's coins has no minute candles."""
-    known = {"first_open_time": START, "last_open_time": START, "bars": 1, "filled_bars": 0}
+    at = START.to_pydatetime()
+    known = {"first_open_time": at, "last_open_time": at, "bars": 1, "filled_bars": 0}
     stamp = {"market": MARKET, "interval": "4h", "status": "trading"}
     rows = [{"symbol": symbol, **known, **stamp} for symbol in (*COINS, "GONEUSDT")]
     lake.append(LISTINGS, lake.frame(LISTINGS, rows))

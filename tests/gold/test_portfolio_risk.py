@@ -48,12 +48,13 @@ def test_a_holding_that_lacks_a_part_is_uncovered(lacking: str) -> None:
     assert risk(betas, tuple(residual)).uncovered == {"BUSDT": 0.2, "CUSDT": 0.3}
 
 
-def test_when_nothing_is_covered_all_is_named_and_nothing_has_risk() -> None:
+def test_when_nothing_is_covered_all_is_named_and_no_risk_is_known() -> None:
     found = risk(np.full((3, 4), NAN))
     assert found.uncovered == {"AUSDT": 0.5, "BUSDT": 0.2, "CUSDT": 0.3}
     assert found.symbols == found.factors == ()
-    assert found.annual_volatility == 0.0
-    assert found.stress_return == found.conditional_stress_return == 0.0
+    for figure in (found.annual_volatility, found.factor_variance, found.specific_variance):
+        assert np.isnan(figure)
+    assert np.isnan([found.stress_return, found.conditional_stress_return]).all()
 
 
 def test_stress_alone_and_with_the_factors_that_go_along() -> None:

@@ -90,11 +90,11 @@ def test_risk_of_every_portfolio_at_the_end_of_every_day(lake: Lake) -> None:
     found = {
         (row["portfolio"], pd.Timestamp(row["as_of"])): row for row in rows(lake, PORTFOLIO_RISK)
     }
-    ends = [START + day * DAY for day in range(3, DAYS + 1)]
-    # From February 3 on the index holds nobody.
+    ends = [START + day * DAY for day in range(1, DAYS + 1)]
+    # From February 3 on the index holds nobody; no coin has exposures in the first two days.
     of_index = [end for end in ends if held(end)]
     assert set(found) == {(made_up.INDEX, end) for end in of_index} | {
-        ("equal_weight", end) for end in ends
+        ("equal_weight", end) for end in ends[2:]
     }
     for (portfolio, as_of), row in found.items():
         coins = made_up.COINS if as_of < START + 3.5 * DAY else made_up.COINS[:3]
@@ -102,6 +102,11 @@ def test_risk_of_every_portfolio_at_the_end_of_every_day(lake: Lake) -> None:
         if portfolio == made_up.INDEX:
             weights = held(as_of)
             assert row["weights_interval"] == "4h"
+        if as_of in ends[:2]:
+            assert row["annual_volatility"] is row["conditional_stress_return"] is None
+            assert dict(row["uncovered"]) == weights
+            assert row["covered_weight"] == 0.0
+            continue
         figures = expected(as_of, weights)
         for name in ("bars", "covered_weight", "factor_variance", "specific_variance"):
             assert row[name] == pytest.approx(figures[name], rel=1e-9), name
@@ -117,6 +122,7 @@ def test_risk_of_every_portfolio_at_the_end_of_every_day(lake: Lake) -> None:
 def test_contributions_name_factors_and_holdings_and_sum_to_the_risk(lake: Lake) -> None:
     frame = pd.DataFrame(rows(lake, RISK_CONTRIBUTIONS))
     risk = pd.DataFrame(rows(lake, PORTFOLIO_RISK)).set_index(["portfolio", "as_of"])
+    assert len(frame.groupby(["portfolio", "as_of"])) == 4
     for (portfolio, as_of), part in frame.groupby(["portfolio", "as_of"]):
         whole = risk.loc[(portfolio, as_of)]
         for component, of_one in part.groupby("component"):
@@ -142,8 +148,7 @@ def test_contributions_name_factors_and_holdings_and_sum_to_the_risk(lake: Lake)
 def test_a_new_day_costs_a_day_and_changes_no_other(lake: Lake) -> None:
     runs = {row["as_of"]: row["run_id"] for row in rows(lake, PORTFOLIO_RISK)}
     assert {pd.Timestamp(at): name for at, name in runs.items()} == {
-        START + 3 * DAY: "run-1",
-        START + 4 * DAY: "run-1",
+        **{START + day * DAY: "run-1" for day in range(1, 5)},
         START + 5 * DAY: "run-2",
     }
 

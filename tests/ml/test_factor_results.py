@@ -62,7 +62,13 @@ RISK: dict[str, Any] = {
 
 
 def put(lake: Lake, contract: TableContract, *given: dict[str, Any]) -> None:
-    lake.append(contract, lake.frame(contract, [{**STAMP, **row} for row in given]))
+    """Add rows, but for what they have in common."""
+    times = {"as_of", "weights_as_of"}
+    rows = [
+        {name: value.to_pydatetime() if name in times else value for name, value in row.items()}
+        for row in given
+    ]
+    lake.append(contract, lake.frame(contract, [{**STAMP, **row} for row in rows]))
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +137,7 @@ def test_series_are_thinned_and_small_tables_read_at_their_newest_date(
     every = exposures(DAYS).sort_values("open_time")
     mine = every[every["symbol"] == "BUSDT"].set_index("open_time")
     betas = [beta_name(factor) for factor in USED]
-    last = mine[[*betas, "r2"]].resample("3h").last()
+    last = mine[[*betas, "r2"]].resample("4h").last()
     of_coin = found.exposures[found.exposures["symbol"] == "BUSDT"].set_index("time")
     np.testing.assert_array_equal(of_coin[[*betas, "r2"]].to_numpy(), last.to_numpy())
     assert found.statistics["as_of"].tolist() == [AS_OF]
