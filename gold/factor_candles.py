@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import pyarrow.compute as pc
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
@@ -27,12 +28,12 @@ class Span:
     Attributes:
         first_us: Open of the first published bar, UTC microseconds.
         end_us: Close of the last one.
-        coins: Symbols that have a bar.
+        symbols: Symbols that have a bar, ascending.
     """
 
     first_us: int
     end_us: int
-    coins: int
+    symbols: tuple[str, ...]
 
 
 def scope_of(settings: Settings) -> dict[str, str]:
@@ -47,24 +48,23 @@ def span(context: TaskContext) -> Span:
         NotEnoughData: Nothing.
     """
     scope = scope_of(context.settings)
-    first, last, coins = (
+    listed = (
         context.lake.read(LISTINGS)
         .where(equals(scope))
         .where("bars > 0")
-        .agg(
-            F.unix_micros(F.min("first_open_time")),
-            F.unix_micros(F.max("last_open_time")),
-            F.count("*"),
-        )
-        .collect()[0]
+        .select("symbol", F.unix_micros("first_open_time"), F.unix_micros("last_open_time"))
+        .toArrow()
+        .sort_by("symbol")
     )
-    if not coins:
+    if not listed.num_rows:
         raise NotEnoughData(
             f"silver holds no {scope['interval']} candles of market {scope['market']}: "
             "`candlelake run factor_model` loads them; factors.interval, factors.start and "
             "factors.end say which"
         )
-    return Span(first, last + interval_micros(context.settings.factors.interval), coins)
+    symbols, first, last = listed.columns
+    end = pc.max(last).as_py() + interval_micros(context.settings.factors.interval)
+    return Span(pc.min(first).as_py(), end, tuple(symbols.to_pylist()))
 
 
 def published_candles(context: TaskContext) -> DataFrame:

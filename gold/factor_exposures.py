@@ -7,15 +7,16 @@ kernel gives the same bits however they are cut.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
 import pyarrow as pa
 from pyspark.sql import functions as F
 
 from gold.factor_candles import (
     bar_of,
-    bars_per_day,
     from_bar,
     in_blocks,
     published_candles,
@@ -54,18 +55,18 @@ class Cut:
 
     Attributes:
         bars: Bars of a block, without the window before it.
-        groups: Groups of coins.
+        coins: Coins of a group, at the most.
     """
 
     bars: int
-    groups: int
+    coins: int
 
     @classmethod
-    def of(cls, coins: int, window: int, candles: int = _BLOCK_CANDLES) -> Cut:
-        """Pieces of at most so many candles, of at least as many bars as a window."""
+    def of(cls, coins: int, window: int, candles: int) -> Cut:
+        """Pieces of at most so many candles, or two windows, of at least a window's bars."""
         together = max(1, min(coins, candles // (2 * window)))
         bars = max(candles // together - window, window)
-        return cls(min(bars, _BLOCK_WINDOWS * window), -(-coins // together))
+        return cls(min(bars, _BLOCK_WINDOWS * window), together)
 
 
 def run_factor_exposures(context: TaskContext) -> TaskOutcome:
@@ -82,20 +83,18 @@ def run_factor_exposures(context: TaskContext) -> TaskOutcome:
     start = first_changed_day(context, inputs, (FACTOR_EXPOSURES,))
     if start == -1:
         return TaskOutcome("no candle and no factor changed", unchanged=True)
-    cut = Cut.of(covered.coins, context.settings.factors.window)
-    step, per_day = (
-        interval_micros(context.settings.factors.interval),
-        bars_per_day(context.settings),
-    )
-    first = covered.first_us // step if start is None else start * per_day
-    rows = _exposures(context, range(first, covered.end_us // step), cut)
+    step = interval_micros(context.settings.factors.interval)
+    first_us = covered.first_us if start is None else start * MICROS_PER_DAY
+    wanted = range(first_us // step, covered.end_us // step)
+    rows = _exposures(context, covered.symbols, wanted)
     context.lake.replace(FACTOR_EXPOSURES, rows, since(context, start))
     return _outcome(context, start)
 
 
-def _exposures(context: TaskContext, wanted: range, cut: Cut) -> DataFrame:
+def _exposures(context: TaskContext, symbols: Sequence[str], wanted: range) -> DataFrame:
     """Rows of gold.factor_exposures at the wanted bars."""
     settings = context.settings.factors
+    cut = Cut.of(len(symbols), settings.window, _BLOCK_CANDLES)
     step, halo = interval_micros(settings.interval), settings.window - 1
     factors = _FACTORS[settings.portfolios]
     read_from = max(wanted.start - halo, 0)
@@ -109,15 +108,15 @@ def _exposures(context: TaskContext, wanted: range, cut: Cut) -> DataFrame:
     returns = context.lake.read(FACTOR_RETURNS).where(since(context, None))
     returns = from_bar(returns.select(bar_of(step), *factors, "month"), read_from, step)
     candles = from_bar(published_candles(context), read_from, step)
-    group = F.pmod(F.xxhash64("symbol"), F.lit(cut.groups))
-    groups = F.explode(F.sequence(F.lit(0), F.lit(cut.groups - 1)))
+    group = np.arange(len(symbols)) // cut.coins
+    groups = context.spark.createDataFrame(pa.table({"symbol": symbols, "group": group}))
     pieces = (
         in_blocks(candles, cut.bars, halo, blocks)
-        .withColumn("group", group.cast("int"))
+        .join(F.broadcast(groups), "symbol", "inner")
         .groupBy("block", "group")
         .cogroup(
             in_blocks(returns, cut.bars, halo, blocks)
-            .withColumn("group", groups)
+            .crossJoin(F.broadcast(groups.select("group").distinct()))
             .groupBy("block", "group")
         )
     )
