@@ -110,13 +110,14 @@ def _exposures(context: TaskContext, symbols: Sequence[str], wanted: range) -> D
     candles = from_bar(published_candles(context), read_from, step)
     group = np.arange(len(symbols)) // cut.coins
     groups = context.spark.createDataFrame(pa.table({"symbol": symbols, "group": group}))
+    every_group = F.sequence(F.lit(0).cast("bigint"), F.lit(int(group[-1])).cast("bigint"))
     pieces = (
         in_blocks(candles, cut.bars, halo, blocks)
         .join(F.broadcast(groups), "symbol", "inner")
         .groupBy("block", "group")
         .cogroup(
             in_blocks(returns, cut.bars, halo, blocks)
-            .crossJoin(F.broadcast(groups.select("group").distinct()))
+            .withColumn("group", F.explode(every_group))
             .groupBy("block", "group")
         )
     )

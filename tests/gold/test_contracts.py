@@ -15,6 +15,7 @@ from gold.contracts import (
     INDEX_STATISTICS,
     INDEX_WEIGHTS,
 )
+from gold.factor_contracts import FACTOR_BUCKETS, FACTOR_EXPOSURES, FACTOR_RETURNS
 from gold.index_tables import Statistic
 from gold.metrics import AssetMetrics
 from gold.smart_index import Decision, Holding
@@ -23,6 +24,7 @@ from lakehouse.contracts import TableContract
 CONTRACTS = [
     *(ASSET_METRICS, CORRELATIONS, INDEX_WEIGHTS, INDEX_DECISIONS),
     *(INDEX_LEVELS, INDEX_RANDOM_LEVELS, INDEX_STATISTICS),
+    *(FACTOR_BUCKETS, FACTOR_RETURNS, FACTOR_EXPOSURES),
 ]
 BY_TABLE = pytest.mark.parametrize("contract", CONTRACTS, ids=lambda contract: contract.name)
 
@@ -94,7 +96,36 @@ STATISTIC: Row = {
     "value": 1.0,
     "at": None,
 }
+BUCKET: Row = {
+    **AT,
+    "lookback_days": 30,
+    "factor": "liquidity",
+    "symbol": "BTCUSDT",
+    "value": 1_000.0,
+    "bucket": "high",
+}
+BAR: Row = {
+    **{name: value for name, value in AT.items() if name != "as_of"},
+    "open_time": "2025-02-01",
+    "month": "2025-02",
+    "buckets": "trailing",
+}
+FACTOR_RETURN: Row = {
+    **{c.name: 0.001 for c in FACTOR_RETURNS.columns if c.type == "DOUBLE"},
+    **BAR,
+    "coins": 7,
+}
+EXPOSURE: Row = {
+    **{c.name: 0.5 for c in FACTOR_EXPOSURES.columns if c.type == "DOUBLE"},
+    **BAR,
+    "symbol": "BTCUSDT",
+    "condition_number": 300.0,
+    "bars": 1440,
+}
 GOOD = {
+    "factor_buckets": BUCKET,
+    "factor_returns": FACTOR_RETURN,
+    "factor_exposures": EXPOSURE,
     "index_levels": LEVEL,
     "index_random_levels": BAND,
     "index_statistics": STATISTIC,
@@ -134,6 +165,10 @@ def test_keys_and_partitions() -> None:
     assert INDEX_WEIGHTS.key == INDEX_DECISIONS.key == ("index_name", *place, "as_of", "symbol")
     assert ASSET_METRICS.partitioned_by == CORRELATIONS.partitioned_by == place
     assert INDEX_WEIGHTS.partitioned_by == INDEX_DECISIONS.partitioned_by == ()
+    assert FACTOR_BUCKETS.key == (*place, "as_of", "factor", "symbol")
+    assert FACTOR_RETURNS.key == (*place, "open_time")
+    assert FACTOR_EXPOSURES.key == (*place, "symbol", "open_time")
+    assert FACTOR_RETURNS.partitioned_by == FACTOR_EXPOSURES.partitioned_by == (*place, "month")
 
 
 @pytest.mark.parametrize(
@@ -201,6 +236,15 @@ def test_null_passes_wherever_a_column_allows_it(contract: TableContract) -> Non
         (INDEX_LEVELS, {"drawdown": 0.01}, {"drawdown_not_positive"}),
         (INDEX_RANDOM_LEVELS, {"p25": 999.0}, {"in_order"}),
         (INDEX_STATISTICS, {"at": "2025-02-01"}, {"a_number_or_a_date"}),
+        (FACTOR_BUCKETS, {"factor": "size"}, {"known_factor"}),
+        (FACTOR_BUCKETS, {"bucket": "top"}, {"known_bucket"}),
+        (FACTOR_BUCKETS, {"lookback_days": 0}, {"lookback_days_positive"}),
+        (FACTOR_RETURNS, {"buckets": "future"}, {"known_buckets"}),
+        (FACTOR_RETURNS, {"coins": 0}, {"some_coins"}),
+        (FACTOR_EXPOSURES, {"buckets": "future"}, {"known_buckets"}),
+        (FACTOR_EXPOSURES, {"r2": 1.0000001}, {"r2_at_most_one"}),
+        (FACTOR_EXPOSURES, {"condition_number": 0.9}, {"condition_at_least_one"}),
+        (FACTOR_EXPOSURES, {"bars": 0}, {"some_bars"}),
     ],
 )
 def test_a_bad_row_is_refused(contract: TableContract, changes: Row, broken: set[str]) -> None:
