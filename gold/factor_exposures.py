@@ -37,8 +37,8 @@ from silver.contracts import CANDLES
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-# Candles of a block and the window before it, which take about 0.5 GB while they are worked on.
-_BLOCK_CANDLES: Final = 500_000
+# Candles of a piece, the window before its bars included: a worker takes about 0.5 GB with them.
+_BLOCK_CANDLES: Final = 1_000_000
 
 # A block of so many windows: a longer one would spare little and leave cores idle.
 _BLOCK_WINDOWS: Final = 4
