@@ -108,8 +108,13 @@ FACTOR_EXPOSURES = TableContract(
             "Open of the window's last bar, UTC; the row is known at its close",
             nullable=False,
         ),
-        Column("constant", "DOUBLE", "Intercept, a return of one bar", nullable=False),
-        Column(beta_name(MARKET_RETURN), "DOUBLE", "Coefficient of market_return", nullable=False),
+        Column(
+            "constant",
+            "DOUBLE",
+            "Intercept, a return of one bar; NULL, as all coefficients, where double precision "
+            "cannot tell them",
+        ),
+        Column(beta_name(MARKET_RETURN), "DOUBLE", "Coefficient of market_return"),
         *(
             Column(beta_name(name), "DOUBLE", f"Coefficient of {name}; NULL if it is no factor")
             for name in (*BUCKET_FACTORS, *LONG_SHORT_FACTORS)
@@ -126,8 +131,8 @@ FACTOR_EXPOSURES = TableContract(
         Column(
             "condition_number",
             "DOUBLE",
-            "1-norm condition number of X'X + ridge scaled to a unit diagonal",
-            nullable=False,
+            "Of the constant, the factors and the penalty, scaled to columns of length 1, in the "
+            "Frobenius norm: root of coefficients x sum of variance inflation factors",
         ),
         _BUCKETS,
         _MONTH,
@@ -139,7 +144,7 @@ FACTOR_EXPOSURES = TableContract(
         **_KNOWN_BUCKETS,
         "r2_at_most_one": "r2 IS NULL OR r2 <= 1",
         "residual_variance_not_negative": "residual_variance IS NULL OR residual_variance >= 0",
-        "condition_at_least_one": "condition_number >= 1",
+        "condition_at_least_one": "condition_number IS NULL OR condition_number >= 1",
         "some_bars": "bars >= 1",
     },
     skip_by=("symbol", "open_time"),

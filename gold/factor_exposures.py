@@ -37,8 +37,8 @@ from silver.contracts import CANDLES
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-# Candles of a block and the window before it, which take about 0.5 GB while they are worked on.
-_BLOCK_CANDLES: Final = 500_000
+# Candles of a piece, the window before its bars included: a worker takes about 0.5 GB with them.
+_BLOCK_CANDLES: Final = 1_000_000
 
 # A block of so many windows: a longer one would spare little and leave cores idle.
 _BLOCK_WINDOWS: Final = 4
@@ -110,13 +110,14 @@ def _exposures(context: TaskContext, symbols: Sequence[str], wanted: range) -> D
     candles = from_bar(published_candles(context), read_from, step)
     group = np.arange(len(symbols)) // cut.coins
     groups = context.spark.createDataFrame(pa.table({"symbol": symbols, "group": group}))
+    every_group = F.sequence(F.lit(0).cast("bigint"), F.lit(int(group[-1])).cast("bigint"))
     pieces = (
         in_blocks(candles, cut.bars, halo, blocks)
         .join(F.broadcast(groups), "symbol", "inner")
         .groupBy("block", "group")
         .cogroup(
             in_blocks(returns, cut.bars, halo, blocks)
-            .crossJoin(F.broadcast(groups.select("group").distinct()))
+            .withColumn("group", F.explode(every_group))
             .groupBy("block", "group")
         )
     )

@@ -91,7 +91,7 @@ def _buckets(context: TaskContext, dates: Sequence[_Date]) -> DataFrame:
         return day_rows(candles, key[0].as_py(), per_day)
 
     def buckets_of(days: pa.Table) -> pa.Table:
-        return bucket_rows(days, dates)
+        return bucket_rows(days, dates, trading=factors.buckets == "trailing")
 
     first_day = min((first for _, first, _ in dates), default=0)
     looked_at = range(first_day, max((last for *_, last in dates), default=-1) + 1)
@@ -159,7 +159,7 @@ def _in_force(as_ofs: Sequence[int], days: range, is_static: bool) -> pa.Table:
 
 
 def _outcome(context: TaskContext, start: int | None) -> TaskOutcome:
-    """What was written, and the factors of all bars in a year's figures."""
+    """What was written."""
     written = context.lake.read_own(FACTOR_RETURNS).where(since(context, start))
     bars, sorted_bars, coins = written.agg(
         F.count("*"), F.count("liquidity_low"), F.max("coins")

@@ -28,7 +28,7 @@ from gold.factor_names import (
 )
 from gold.factor_panel import by_bar, factor_panel
 from gold.factors import bucket_returns, high_minus_low, mean_over_coins, terciles
-from gold.returns import FloatArray
+from gold.returns import FloatArray, IntArray
 from gold.rolling_ridge import rolling_ridge
 from lakehouse.settings import FactorSettings
 
@@ -64,13 +64,17 @@ def day_rows(candles: pa.Table, day: int, bars_per_day: int) -> pa.Table:
     return pa.table(columns).filter(traded)
 
 
-def bucket_rows(days: pa.Table, dates: Sequence[tuple[int, int, int]]) -> pa.Table:
+def bucket_rows(
+    days: pa.Table, dates: Sequence[tuple[int, int, int]], *, trading: bool
+) -> pa.Table:
     """Buckets of the coins at each date (`BUCKETS_DDL`).
 
     Args:
         days: Day sums of any days and coins.
         dates: For each date its as_of in UTC microseconds, and the first and last day that it
-            looks back on. A coin without a bar on the last day is in no bucket by momentum.
+            looks back on.
+        trading: Whether a coin without a bar on the last day is in no bucket; else it is in none
+            by momentum alone.
     """
     symbols = pc.unique(days["symbol"]).sort()
     coins = pc.index_in(days["symbol"], symbols).to_numpy().astype(np.int64)
@@ -84,6 +88,8 @@ def bucket_rows(days: pa.Table, dates: Sequence[tuple[int, int, int]]) -> pa.Tab
         lookback = np.zeros_like(sums[0])
         for day in sums[max(first - start, 0) : last - start + 1]:
             lookback += day
+        if trading:
+            lookback[sums[last - start, :, 0] == 0] = 0
         values = characteristics(lookback, sums[last - start])
         for name, row in zip(CHARACTERISTICS, values, strict=True):
             buckets = terciles(row)
@@ -105,14 +111,7 @@ def bucket_rows(days: pa.Table, dates: Sequence[tuple[int, int, int]]) -> pa.Tab
 def return_rows(candles: pa.Table, buckets: pa.Table, first_bar: int, bars: int) -> pa.Table:
     """Factor returns (`RETURNS_DDL`) of a block of bars from its candles and buckets."""
     panel = factor_panel(candles, first_bar, bars)
-    place = np.full((len(CHARACTERISTICS), len(panel.symbols)), -1)
-    rows = [pc.index_in(buckets["factor"], pa.array(CHARACTERISTICS)).to_numpy()]
-    coins = pc.index_in(buckets["symbol"], pa.array(panel.symbols, pa.string()))
-    known = coins.is_valid().to_numpy()
-    rows.append(coins.fill_null(0).to_numpy())
-    which = pc.index_in(buckets["bucket"], pa.array(BUCKETS)).to_numpy()
-    place[rows[0][known], rows[1][known]] = which[known]
-    by_bucket = bucket_returns(panel.returns, place)
+    by_bucket = bucket_returns(panel.returns, _placed(buckets, panel.symbols))
     market = mean_over_coins(panel.returns)
     series = np.concatenate([market[None], by_bucket, high_minus_low(by_bucket)])
     coins_at = np.count_nonzero(~np.isnan(panel.returns), axis=0)
@@ -124,6 +123,22 @@ def return_rows(candles: pa.Table, buckets: pa.Table, first_bar: int, bars: int)
         }
     )
     return table.filter(pa.array(coins_at > 0))
+
+
+def _placed(buckets: pa.Table, symbols: tuple[str, ...]) -> IntArray:
+    """(3, N) bucket of each coin by each characteristic; -1 for a coin that is in none."""
+    place = np.full((len(CHARACTERISTICS), len(symbols)), -1)
+    present = buckets.filter(pc.is_in(buckets["symbol"], pa.array(symbols, pa.string())))
+    rows, coins, which = (
+        pc.index_in(present[column], pa.array(names, pa.string())).to_numpy()
+        for column, names in (
+            ("factor", CHARACTERISTICS),
+            ("symbol", symbols),
+            ("bucket", BUCKETS),
+        )
+    )
+    place[rows, coins] = which
+    return place
 
 
 def exposure_rows(

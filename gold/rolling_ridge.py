@@ -20,16 +20,20 @@ from gold.returns import BoolArray, FloatArray, IntArray
 from gold.rolling_sums import Segments, sums_of_windows
 
 # Windows that are worked on side by side, and coins beside each other: what fits the cache.
-_TILE: Final = 1440
+_TILE: Final = 4320
 _COINS: Final = 4
+
+# Normal equations lose twice the digits of the condition number: above this, fewer than 4 are left.
+_ILL_CONDITIONED: Final = 1e6
 
 
 @dataclass(frozen=True)
 class RollingRidge:
     """Regressions of N coins over the windows that end at T bars.
 
-    A window with fewer than `min_bars` bars of a coin, or whose matrix is not positive definite in
-    double precision (a return of 1e8 beside a penalty of 1e-6), has NaN instead of its numbers.
+    A window with fewer than `min_bars` bars of a coin has NaN instead of its numbers, and so has
+    one whose coefficients double precision cannot tell (several factors with a return of 1e8 at
+    one bar, beside a penalty of 1e-6): its condition number is above 1e6, or NaN too.
 
     Attributes:
         coefficients: (1 + k, N, T): the constant, then the factors in their order.
@@ -38,7 +42,7 @@ class RollingRidge:
         adj_r2: (N, T) `1 - (1 - r2)(n - 1) / (n - k - 1)` over n bars; NaN where n <= k + 1.
         residual_variance: (N, T) residual sum of squares / (n - 1); NaN where n is 1.
         bars: (N, T) bars of the window at which the factors and the coin have a return.
-        condition_number: (N, T) of the penalised Gram matrix; see `condition_numbers`.
+        condition_number: (N, T) of the design and its penalty, scaled; see `condition_numbers`.
     """
 
     coefficients: FloatArray
@@ -176,8 +180,8 @@ def _fit(
         factor[range(size), range(size)] = diagonal
         cholesky(factor)
         condition = condition_numbers(factor, diagonal)
-        for unknown in (condition, factor[0, 0]):
-            unknown[bars < min_bars] = np.nan
+        condition[bars < min_bars] = np.nan
+        factor[0, 0, ~(condition < _ILL_CONDITIONED)] = np.nan
         for part in range(0, coins.size, _COINS):
             chosen = slice(part, part + _COINS)
             rows = coins[chosen]

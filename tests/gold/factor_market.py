@@ -91,7 +91,7 @@ def model(frame: pd.DataFrame, settings: FactorSettings = SETTINGS) -> Model:
         for day in days
     )
     dates = [(day, day - settings.lookback_days, day - 1) for day in days[1:]]
-    buckets = bucket_rows(sums, dates)
+    buckets = bucket_rows(sums, dates, trading=True)
     as_of = buckets["as_of_us"].to_numpy()
     returns = pa.concat_tables(
         return_rows(

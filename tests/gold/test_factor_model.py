@@ -218,13 +218,13 @@ def test_too_few_coins_are_told(
             run(spark, settings, "two", factor_exposures)
 
 
-@pytest.mark.parametrize("coins", [1, 7, 100, 173, 174, 500, 3000])
+@pytest.mark.parametrize("coins", [1, 7, 100, 347, 348, 500, 3000])
 @pytest.mark.parametrize("window", [60, 1440, 20_160])
 def test_no_piece_is_larger_than_it_may_be(coins: int, window: int) -> None:
-    cut = Cut.of(coins, window, candles=500_000)
+    cut = Cut.of(coins, window, candles=1_000_000)
     assert cut.bars >= window
-    assert cut.coins * (cut.bars + window) <= 500_000
+    assert cut.coins * (cut.bars + window) <= 1_000_000
 
 
 def test_a_window_too_large_for_any_group_is_worked_on_coin_by_coin() -> None:
-    assert Cut.of(100, 300_000, candles=500_000) == Cut(bars=300_000, coins=1)
+    assert Cut.of(100, 600_000, candles=1_000_000) == Cut(bars=600_000, coins=1)

@@ -171,6 +171,15 @@ def test_a_look_ahead_would_be_seen() -> None:
     assert rows(now) != rows(before)
 
 
+def test_a_coin_that_stopped_trading_is_not_sorted_from_the_next_day_on() -> None:
+    frame = candles()
+    stopped = frame[(frame["symbol"] != "EUSDT") | (frame["bar"] < (FIRST_DAY + 9) * PER_DAY)]
+    buckets = model(stopped).buckets.to_pandas()
+    of_coin = buckets[buckets["symbol"] == "EUSDT"]
+    assert of_coin["as_of_us"].max() == FIRST_DAY + 9
+    assert set(of_coin["factor"]) == set(CHARACTERISTICS)
+
+
 def test_fewer_than_three_coins_have_a_market_and_no_sorted_factors() -> None:
     frame = candles()
     two = model(frame[frame["symbol"].isin(["AUSDT", "CUSDT"])])
