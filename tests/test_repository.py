@@ -166,7 +166,7 @@ def test_wheel_leaves_to_databricks_what_databricks_brings(wheel: Path) -> None:
 def test_every_entry_point_can_be_called(wheel: Path) -> None:
     parser = configparser.ConfigParser()
     parser.read_string(metadata(wheel, "entry_points.txt"))
-    groups = ("candlelake.tasks", "candlelake.listings", "console_scripts")
+    groups = ("candlelake.tasks", "candlelake.commands", "candlelake.listings", "console_scripts")
     points = {name: target for group in groups for name, target in parser[group].items()}
     assert "ingest_archive" in points
     assert points["candlelake"] == "lakehouse.cli:main"
