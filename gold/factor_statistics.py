@@ -125,8 +125,9 @@ def order_correlation(values: FloatArray) -> float:
     below = (values[:, None] > values).sum(axis=1)
     equal = (values[:, None] == values).sum(axis=1)
     ranks = below + (equal + 1) / 2
-    both = np.column_stack([np.arange(1.0, values.size + 1), ranks])
-    return float(correlation_matrix(both)[0, 1])
+    order, ranks = (each - (values.size + 1) / 2 for each in (np.arange(values.size) + 1, ranks))
+    spread = math.sqrt(float((order * order).sum() * (ranks * ranks).sum()))
+    return ratio(float((order * ranks).sum()), spread)
 
 
 def _measured(

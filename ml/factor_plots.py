@@ -111,7 +111,7 @@ def explained_over_time(
         colour = CATEGORIES[place % len(CATEGORIES)]
         axes.plot(times, share, color=colour, linewidth=1.3, label=_plain(name))
     axes.set_ylim(top=1)
-    axes.yaxis.set_major_formatter(FuncFormatter(percent))
+    axes.yaxis.set_major_formatter(FuncFormatter(_tenths_of_percent))
     axes.set_ylabel("R\N{SUPERSCRIPT TWO}")
     time_axis(axes)
     _legend_below(figure, columns=5)
@@ -137,7 +137,7 @@ def cumulative_returns(
         for bucket, colour in _BUCKET_COLOURS.items() if sort else ():
             if (level := growth.get(f"{sort}_{bucket}")) is not None:
                 axes.plot(times, level, color=colour, linewidth=1.3)
-        axes.yaxis.set_major_formatter(FuncFormatter(_signed_percent))
+        axes.yaxis.set_major_formatter(FuncFormatter(_tenths_of_percent))
     for axes in panels[2:]:
         time_axis(axes)
     for bucket, colour in _BUCKET_COLOURS.items():
@@ -203,14 +203,14 @@ def risk_decomposition(
     shares = np.array([*factors.values(), specific]) / whole
     colours = [*[BLUE] * len(factors), ORANGE]
     bars = left.barh(range(len(labels)), shares, color=colours, height=0.72)
-    left.bar_label(bars, fmt=_signed_percent, padding=3, fontsize=8, color=INK)
+    left.bar_label(bars, fmt=_tenths_of_percent, padding=3, fontsize=8, color=INK)
     _name_bars(left, labels, "By factor")
     by_factors, own = (np.array(part) / whole for part in zip(*drawn.values(), strict=True))
     places = range(len(drawn))
     right.barh(places, by_factors, color=BLUE, height=0.72, label="by factors")
     beyond = np.maximum(by_factors, 0.0)
     bars = right.barh(places, own, left=beyond, color=ORANGE, height=0.72, label="specific")
-    totals = [_signed_percent(float(each)) for each in by_factors + own]
+    totals = [_tenths_of_percent(float(each)) for each in by_factors + own]
     right.bar_label(bars, labels=totals, padding=3, fontsize=8, color=INK)
     _name_bars(right, [_plain(symbol) for symbol in drawn], "By holding")
     handles, words = right.get_legend_handles_labels()
@@ -248,7 +248,7 @@ def _name_bars(axes: Axes, names: Sequence[str], title: str) -> None:
     axes.axvline(0, color=MUTED, linewidth=0.8)
 
 
-def _signed_percent(value: float, _: int | None = None) -> str:
+def _tenths_of_percent(value: float, _: int | None = None) -> str:
     return f"{np.round(value, 3) + 0.0:.1%}".replace("-", MINUS)
 
 

@@ -502,3 +502,10 @@ def test_the_factor_model_has_candles_of_its_own() -> None:
 
 def test_a_window_holds_the_bars_it_must_have() -> None:
     assert "min_bars 720 is above window 719" in refused(SAMPLE, "factors.window=719")
+
+
+def test_a_stress_test_names_factors() -> None:
+    settings = load_settings(SAMPLE, ["factors.stress={momentum_high_minus_low: 0.1}"])
+    assert settings.factors.stress == {"momentum_high_minus_low": 0.1}
+    said = refused(SAMPLE, "factors.stress={size_low: -0.2}")
+    assert "market_return or liquidity_low" in said
