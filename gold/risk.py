@@ -76,7 +76,7 @@ def run_factor_risk(context: TaskContext) -> TaskOutcome:
 
 def stress_moves(factors: FactorSettings) -> FloatArray:
     """Returns of `FACTORS` in the stress test of the settings, NaN of those not named."""
-    return np.array([factors.stress.get(factor, np.nan) for factor in FACTORS])
+    return np.array([factors.moves.get(factor, np.nan) for factor in FACTORS])
 
 
 def _last_close(context: TaskContext) -> datetime:
@@ -130,7 +130,7 @@ def _write_risk(context: TaskContext, since: datetime) -> None:
         return contribution_rows(rows, moves, year)
 
     portfolios = _holdings(context, since).groupBy(*PORTFOLIO_COLUMNS)
-    stress = F.create_map(*(F.lit(part) for pair in factors.stress.items() for part in pair))
+    stress = F.create_map(*(F.lit(part) for pair in factors.moves.items() for part in pair))
     as_of = F.timestamp_micros(F.col("end_us") + F.lit(step))
     dated = {"as_of": as_of}
     described = {

@@ -107,7 +107,7 @@ def measure(
         as_of=instant(rows["end_us"][0].as_py() + step),
         weights_as_of=instant(rows["weights_us"][0].as_py()),
         bars=rows["bars"][0].as_py(),
-        stress=factors.stress,
+        stress=factors.moves,
         risk=risk_of(rows, stress_moves(factors), bars_per_year(factors.interval)),
     )
 

@@ -313,8 +313,8 @@ class FactorSettings(_Section):
         window: Bars of the grid that a regression covers.
         min_bars: Least bars of the window that a coin must have.
         ridge: Penalty on the square of every coefficient.
-        stress: Stress test of portfolios: a factor, as a column of gold.factor_returns, and its
-            return.
+        stress: Stress test of portfolios: factors, as columns of gold.factor_returns, and their
+            returns; None leaves one out.
     """
 
     interval: Interval
@@ -327,7 +327,12 @@ class FactorSettings(_Section):
     window: Annotated[int, Field(ge=2)]
     min_bars: Annotated[int, Field(ge=1)]
     ridge: Annotated[float, Field(gt=0)]
-    stress: Mapping[FactorName, float]
+    stress: Mapping[FactorName, float | None]
+
+    @property
+    def moves(self) -> dict[str, float]:
+        """Returns of the factors that the stress test names."""
+        return {factor: move for factor, move in self.stress.items() if move is not None}
 
     @model_validator(mode="after")
     def _a_window_holds_enough(self) -> "FactorSettings":

@@ -148,6 +148,8 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "index.floor": st.floats(0, 0.05),
     "index.execution": st.sampled_from(["next_open", "close"]),
     "index.correlation_threshold": SHARE,
+    "report.symbols": st.lists(TEXT, max_size=3),
+    "factors.stress.market_return": st.none() | SHARE,
     "factors.interval": st.sampled_from(["1m", "5m"]),
     "factors.start": st.none() | st.just("2025-01"),
     "factors.end": st.none() | st.just("2025-02"),
@@ -505,7 +507,11 @@ def test_a_window_holds_the_bars_it_must_have() -> None:
 
 
 def test_a_stress_test_names_factors() -> None:
-    settings = load_settings(SAMPLE, ["factors.stress={momentum_high_minus_low: 0.1}"])
-    assert settings.factors.stress == {"momentum_high_minus_low": 0.1}
+    overrides = [
+        "factors.stress={momentum_high_minus_low: 0.1}",
+        "factors.stress.market_return=null",
+    ]
+    assert load_settings(SAMPLE).factors.moves == {"market_return": -0.2}
+    assert load_settings(SAMPLE, overrides).factors.moves == {"momentum_high_minus_low": 0.1}
     said = refused(SAMPLE, "factors.stress={size_low: -0.2}")
     assert "market_return or liquidity_low" in said
