@@ -192,7 +192,7 @@ def test_static_buckets_are_one_in_sample_date_and_long_short_is_high_minus_low(
     held = {(row["factor"], row["symbol"]): row["bucket"] for row in buckets}
     returns = lake.read_own(FACTOR_RETURNS).toArrow().to_pandas()
     assert set(returns["buckets"]) == {"static"}
-    # Momentum needs 720 bars in a row up to the last day; one is too new, one has a hole, one ended.
+    # Momentum needs 720 bars in a row: one coin is too new, one has a hole, one ended.
     without = {symbol for symbol in SYMBOLS if ("momentum", symbol) not in held}
     assert without == {"BUSDT", "DUSDT", "GUSDT"}
     assert len(held) == 3 * 7 - 3
