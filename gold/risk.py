@@ -193,7 +193,8 @@ def _outcome(context: TaskContext, as_of: datetime) -> TaskOutcome:
         f"{row['portfolio']} ({row['weights_interval']}), risk per year": _figure(row)
         for row in newest
     }
-    return TaskOutcome(f"{len(newest)} portfolios as of {as_of:%Y-%m-%d %H:%M}", figures)
+    names = ", ".join(dict.fromkeys(row["portfolio"] for row in newest))
+    return TaskOutcome(f"risk of {names} as of {as_of:%Y-%m-%d %H:%M}", figures)
 
 
 def _figure(row: Mapping[str, Any]) -> str:

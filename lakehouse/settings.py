@@ -327,7 +327,7 @@ class FactorSettings(_Section):
     window: Annotated[int, Field(ge=2)]
     min_bars: Annotated[int, Field(ge=1)]
     ridge: Annotated[float, Field(gt=0)]
-    stress: Mapping[FactorName, float | None]
+    stress: Mapping[FactorName, float | None] = {}
 
     @property
     def moves(self) -> dict[str, float]:
