@@ -215,7 +215,7 @@ def test_too_few_coins_are_told(
     with interpreted(spark):
         with pytest.raises(NotEnoughData, match="holds no 15m candles of market um"):
             run(spark, settings, "none", factor_returns)
-        write_silver(lake, frame[frame["symbol"].isin(["AUSDT", "CUSDT"])])
+        write_silver(lake, frame[frame["symbol"].isin(["AUSDT", "DUSDT"])])
         run(spark, settings, "two", factor_returns)
         with pytest.raises(NotEnoughData, match="three coins or more"):
             run(spark, settings, "two", factor_exposures)
