@@ -10,6 +10,9 @@ TASKS = [
     "asset_metrics=gold.tasks:asset_metrics",
     "correlations=gold.tasks:correlations",
     "smart_index=gold.tasks:smart_index",
+    "factor_returns=gold.tasks:factor_returns",
+    "factor_exposures=gold.tasks:factor_exposures",
+    "factor_risk=gold.tasks:factor_risk",
     "pca=ml.tasks:pca",
     "kmeans=ml.tasks:kmeans",
     "gbt_features=ml.tasks:gbt_features",
@@ -83,6 +86,8 @@ setup(
     entry_points={
         "console_scripts": ["candlelake=lakehouse.cli:main"],
         "candlelake.tasks": TASKS,
+        # Commands that an upper layer brings to the command line.
+        "candlelake.commands": ["risk=gold.risk_command:risk"],
         # What the command line shows of an upper layer: functions of a session and the settings.
         "candlelake.listings": ["republished_files=bronze.republished:republished_files"],
         # How the command line has a model run again: a function of settings and a reference.

@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-from pyspark.sql import functions as F
 
 from gold.contracts import (
     ASSET_METRICS,
@@ -23,10 +22,10 @@ from gold.contracts import (
 from gold.index_tables import Statistic, level_names, level_rows, random_rows, statistics
 from gold.listings import Listings, listings
 from gold.rulebook import Rulebook, rulebooks
+from gold.stamped import replace_stamped
 from gold.static_index import static_determination
 from gold.statistics import last_close, timestamp_sql
 from gold.walk_forward import WalkForward, determination_dates, walk_forward
-from lakehouse.contracts import TableContract
 from lakehouse.errors import NotEnoughData
 from lakehouse.intervals import instant
 from lakehouse.sql import equals, is_in
@@ -34,16 +33,12 @@ from lakehouse.tasks import TaskContext, TaskOutcome
 from silver.contracts import CANDLES, LISTINGS
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
     from gold.decisions import Determination
 
 log = logging.getLogger(__name__)
 
 _DETERMINED = (INDEX_WEIGHTS, INDEX_DECISIONS)
 _LEVELS = (INDEX_LEVELS, INDEX_STATISTICS, INDEX_RANDOM_LEVELS)
-
-_VERSIONS = "map<string,bigint>"
 
 # What an index is made from.
 _STATIC = (LISTINGS, ASSET_METRICS, CORRELATIONS)
@@ -193,7 +188,7 @@ def _write_levels(
     for contract in _LEVELS:
         if contract.name in tables:
             rows = context.spark.createDataFrame(tables[contract.name])
-            _replace(context, contract, rows, of_rulebook, _WALKED, where)
+            replace_stamped(context, contract, rows, of_rulebook, _WALKED, where)
         else:
             context.lake.replace(contract, context.lake.frame(contract, []), where)
     return {(row.index_name, row.statistic): row.value for row in found}
@@ -228,7 +223,7 @@ def _write_determinations(
         )
         frame = context.spark.createDataFrame(table)
         sources = _STATIC if rulebook.in_sample else _WALKED
-        _replace(context, contract, frame, stamp, sources, equals(stamp) + dated)
+        replace_stamped(context, contract, frame, stamp, sources, equals(stamp) + dated)
 
 
 _AS_OF = ("as_of", pa.timestamp("us", "UTC"))
@@ -245,20 +240,3 @@ _HOLDINGS = pa.schema(
 _DECISIONS = pa.schema(
     [_AS_OF, *((name, pa.string()) for name in ("symbol", "decision", "rule", "detail"))]
 )
-
-
-def _replace(
-    context: TaskContext,
-    contract: TableContract,
-    rows: DataFrame,
-    stamp: Mapping[str, str],
-    sources: tuple[TableContract, ...],
-    where: str,
-) -> None:
-    """Stamp rows with their origin and put them in the place of earlier ones."""
-    read = [(each.full_name, context.lake.read_versions[each.full_name]) for each in sources]
-    versions = F.create_map(*(F.lit(part) for pair in read for part in pair))
-    columns = {name: F.lit(value) for name, value in {**stamp, "run_id": context.run_id}.items()}
-    context.lake.replace(
-        contract, rows.withColumns({**columns, "read_versions": versions.cast(_VERSIONS)}), where
-    )

@@ -29,3 +29,27 @@ def smart_index(context: TaskContext) -> TaskOutcome:
     from gold.index import run_smart_index
 
     return run_smart_index(context)
+
+
+@task("factor_returns", "Return of the market and of coins sorted into buckets, bar by bar.")
+def factor_returns(context: TaskContext) -> TaskOutcome:
+    """silver.candles -> gold.factor_buckets and factor_returns."""
+    from gold.factor_returns import run_factor_returns
+
+    return run_factor_returns(context)
+
+
+@task("factor_exposures", "Exposure of each coin to the factors, by rolling ridge regression.")
+def factor_exposures(context: TaskContext) -> TaskOutcome:
+    """silver.candles and gold.factor_returns -> gold.factor_exposures."""
+    from gold.factor_exposures import run_factor_exposures
+
+    return run_factor_exposures(context)
+
+
+@task("factor_risk", "Statistics of the factors, and the risk of portfolios day by day.")
+def factor_risk(context: TaskContext) -> TaskOutcome:
+    """gold.factor_returns, factor_exposures and index_weights -> the risk tables."""
+    from gold.risk import run_factor_risk
+
+    return run_factor_risk(context)

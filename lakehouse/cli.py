@@ -20,6 +20,7 @@ from rich.logging import RichHandler
 from rich.markup import escape
 from rich.table import Column, Table
 
+from lakehouse.commands import command_names, load_command
 from lakehouse.console import err
 from lakehouse.errors import ArchiveError, CandlelakeError, JobError, in_one_line
 from lakehouse.jobs import find_job, load_task
@@ -39,7 +40,16 @@ _PIPE_WIDTH = 10_000
 
 
 class _Group(click.Group):
-    """Shows an explained error as one line, and any error's trace with `--debug`."""
+    """Shows an explained error as one line, and any error's trace with `--debug`.
+
+    Commands of upper layers, which the wheel names, stand among its own.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *command_names()})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return super().get_command(ctx, cmd_name) or load_command(cmd_name)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -52,7 +62,8 @@ class _Group(click.Group):
             ctx.exit(1)
 
 
-def _settings_options(command: Callable[..., None]) -> Callable[..., None]:
+def settings_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options `--conf` and `--set`."""
     command = click.option(
         "--set",
         "overrides",
@@ -82,6 +93,7 @@ def main(debug: bool) -> None:
     candlelake sql "SELECT …"    ask it, also about the past: … VERSION AS OF 0
     candlelake report            one HTML page and CSV files from the results
     candlelake reproduce MODEL   fit a recorded model again and compare
+    candlelake risk              a portfolio's exposures, risk and stress by the factor model
 
     Every command takes its settings from --conf (conf/sample.yaml unless given, or the
     environment variable CANDLELAKE_CONF) and --set.
@@ -100,7 +112,7 @@ def main(debug: bool) -> None:
 
 @main.command()
 @click.argument("job")
-@_settings_options
+@settings_options
 @click.option(
     "--jobs",
     "jobs_file",
@@ -129,8 +141,9 @@ def run(
     settings = load_settings(conf, overrides)
     found = find_job(jobs_file or conf.absolute().parent.parent / "jobs.yaml", job)
     # A server that is busy now may answer a moment later, when the task asks it again and again.
-    if not settings.archive.is_remote:
-        archive = check_archive(settings.archive)
+    wanted = settings.with_candles_of(found.candles).archive
+    if not wanted.is_remote:
+        archive = check_archive(wanted)
         if not archive.ok:
             raise ArchiveError(f"{archive.found}: {archive.remedy}")
     result = run_job(found, settings, conf, overrides, new_run_id(datetime.now(UTC)))
@@ -144,7 +157,7 @@ def run(
 
 @main.command()
 @click.argument("query")
-@_settings_options
+@settings_options
 @click.option("--limit", default=50, show_default=True, help="Rows shown at the most.")
 def sql(query: str, conf: Path, overrides: Sequence[str], limit: int) -> None:
     """Run a SQL QUERY on the tables, in any of their versions.
@@ -155,17 +168,17 @@ def sql(query: str, conf: Path, overrides: Sequence[str], limit: int) -> None:
     candlelake sql "SELECT count(*) FROM bronze.klines VERSION AS OF 0"
     candlelake sql "DESCRIBE silver.candles"
     """
-    with _tables_of(load_settings(conf, overrides)) as (spark, names), _explained(names):
+    with tables_of(load_settings(conf, overrides)) as (spark, names), _explained(names):
         _print_frame(spark.sql(query), limit)
 
 
 @main.command()
 @click.argument("table")
-@_settings_options
+@settings_options
 def history(table: str, conf: Path, overrides: Sequence[str]) -> None:
     """Show the versions of TABLE, such as silver.candles: when, what and how many rows."""
     columns = ["version", "timestamp", "operation", "operationMetrics.numOutputRows as rows"]
-    with _tables_of(load_settings(conf, overrides)) as (spark, names):
+    with tables_of(load_settings(conf, overrides)) as (spark, names):
         if table not in names:
             raise CandlelakeError(f"no table {table!r}: there are {', '.join(names)}")
         frame = spark.sql(f"DESCRIBE HISTORY {table}").selectExpr(*columns)
@@ -173,7 +186,7 @@ def history(table: str, conf: Path, overrides: Sequence[str]) -> None:
 
 
 @main.command()
-@_settings_options
+@settings_options
 @click.option("--limit", default=50, show_default=True, help="Rows shown at the most.")
 def republished(conf: Path, overrides: Sequence[str], limit: int) -> None:
     """List the source files whose content was replaced: when, by what, and how many rows differ.
@@ -182,13 +195,13 @@ def republished(conf: Path, overrides: Sequence[str], limit: int) -> None:
     one; any other file by its republication.
     """
     settings = load_settings(conf, overrides)
-    with _tables_of(settings) as (spark, _):
+    with tables_of(settings) as (spark, _):
         _print_frame(load_listing("republished_files")(spark, settings), limit)
 
 
 @main.command()
 @click.argument("reference")
-@_settings_options
+@settings_options
 def reproduce(reference: str, conf: Path, overrides: Sequence[str]) -> None:
     """Fit a recorded model again and compare it with its record, to the last bit.
 
@@ -209,10 +222,10 @@ def reproduce(reference: str, conf: Path, overrides: Sequence[str]) -> None:
 
 
 @main.command()
-@_settings_options
+@settings_options
 def tables(conf: Path, overrides: Sequence[str]) -> None:
     """List the tables of the warehouse with version, rows and size."""
-    with _tables_of(load_settings(conf, overrides)) as (spark, names):
+    with tables_of(load_settings(conf, overrides)) as (spark, names):
         listing = _listing("table", "version", "rows", "MB", "what it holds")
         for name in names:
             detail = spark.sql(f"DESCRIBE DETAIL {name}").collect()[0]
@@ -228,7 +241,7 @@ def tables(conf: Path, overrides: Sequence[str]) -> None:
 
 
 @main.command()
-@_settings_options
+@settings_options
 @click.pass_context
 def doctor(ctx: click.Context, conf: Path, overrides: Sequence[str]) -> None:
     """Say what is missing on this machine, and how to get it."""
@@ -244,7 +257,7 @@ def doctor(ctx: click.Context, conf: Path, overrides: Sequence[str]) -> None:
 
 
 @main.command()
-@_settings_options
+@settings_options
 def report(conf: Path, overrides: Sequence[str]) -> None:
     """Write the HTML page and the CSV exports of the newest results into report.folder."""
     settings = load_settings(conf, overrides)
@@ -258,7 +271,7 @@ def report(conf: Path, overrides: Sequence[str]) -> None:
 
 
 @contextmanager
-def _tables_of(settings: Settings) -> Iterator[tuple[SparkSession, list[str]]]:
+def tables_of(settings: Settings) -> Iterator[tuple[SparkSession, list[str]]]:
     """A session in which the warehouse's tables have their names, and those names."""
     if not settings.catalog:
         require_tables(settings.warehouse)

@@ -43,6 +43,10 @@ class QualityError(CandlelakeError):
     """More files or lines were refused than the `quality` settings allow."""
 
 
+class PortfolioError(CandlelakeError):
+    """A portfolio is unknown, or its file is missing, malformed or names unknown symbols."""
+
+
 class NotEnoughData(CandlelakeError):
     """A computation has too few rows or symbols to mean anything."""
 

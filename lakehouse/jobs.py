@@ -11,12 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from importlib.metadata import entry_points
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from lakehouse.errors import JobError
+from lakehouse.settings import Study
 from lakehouse.tasks import Task
 
 ALL_SUCCESS = "ALL_SUCCESS"
@@ -58,6 +60,12 @@ class Job:
     name: str
     description: str
     tasks: tuple[JobTask, ...]
+
+    @property
+    def candles(self) -> Study:
+        """Whose candles its tasks work on, as their parameter `--candles` says."""
+        given = {pair for task in self.tasks for pair in pairwise(task.parameters)}
+        return "factors" if ("--candles", "factors") in given else "archive"
 
 
 def load_task(entry_point: str) -> Task:

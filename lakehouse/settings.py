@@ -43,6 +43,9 @@ Calendar = Literal["monthly", "weekly", "quarterly"]
 Weighting = Literal["inverse_volatility", "equal", "sharpe"]
 Execution = Literal["next_open", "close"]
 
+# Whose candles a task works on: those that `archive` names, or those of the factor model.
+Study = Literal["archive", "factors"]
+
 
 def _like(pattern: str, example: str) -> AfterValidator:
     """A text of one form; what it should look like is shown by an example and not by a pattern."""
@@ -73,6 +76,9 @@ def _base_asset(name: str) -> str:
 
 
 Assets = Annotated[tuple[Annotated[str, AfterValidator(_base_asset)], ...], _FromList]
+
+_SORTS = r"(liquidity|volatility|momentum)_(low|medium|high|high_minus_low)"
+FactorName = Annotated[str, _like(rf"market_return|{_SORTS}", "market_return or liquidity_low")]
 
 
 def _not_taken(name: str) -> str:
@@ -310,6 +316,50 @@ class IndexSettings(RuleSettings):
         return {**given, "rulebooks": named}
 
 
+class FactorSettings(_Section):
+    """The factor model: its candles, its factors and its regressions.
+
+    Attributes:
+        interval: Length of its bars; the job `factor_model` loads them beside `archive.interval`.
+        start: First month of its candles; None is `archive.start`.
+        end: Last month, inclusive; None is `archive.end`.
+        buckets: Coins are sorted from the past alone (`trailing`) or from the whole sample
+            (`static`, in-sample).
+        schedule: How often `trailing` buckets are formed, at midnight UTC.
+        lookback_days: Days before a date that sort its buckets.
+        portfolios: The factors beside the market: the return of each bucket, or high less low
+            (`long_short`).
+        window: Bars of the grid that a regression covers.
+        min_bars: Least bars of the window that a coin must have.
+        ridge: Penalty on the square of every coefficient.
+        stress: Stress test of portfolios: factors, as columns of gold.factor_returns, and their
+            returns; None leaves one out.
+    """
+
+    interval: Interval
+    start: Month | None
+    end: Month | None
+    buckets: Literal["trailing", "static"]
+    schedule: Literal["daily", "monthly"]
+    lookback_days: Annotated[int, Field(ge=1)]
+    portfolios: Literal["buckets", "long_short"]
+    window: Annotated[int, Field(ge=2)]
+    min_bars: Annotated[int, Field(ge=1)]
+    ridge: Annotated[float, Field(gt=0)]
+    stress: Mapping[FactorName, float | None] = {}
+
+    @property
+    def moves(self) -> dict[str, float]:
+        """Returns of the factors that the stress test names."""
+        return {factor: move for factor, move in self.stress.items() if move is not None}
+
+    @model_validator(mode="after")
+    def _a_window_holds_enough(self) -> "FactorSettings":
+        if self.min_bars > self.window:
+            raise ValueError(f"min_bars {self.min_bars} is above window {self.window}")
+        return self
+
+
 class PcaSettings(_Section):
     """PCA of log returns, over all history and over trailing windows that end with each month.
 
@@ -374,9 +424,15 @@ class MlflowSettings(_Section):
 
 
 class ReportSettings(_Section):
-    """Folder of the HTML page and the CSV exports."""
+    """The HTML page and the CSV exports.
+
+    Attributes:
+        folder: Where they are written.
+        symbols: Coins whose exposures are drawn; the most liquid ones when empty.
+    """
 
     folder: str
+    symbols: Annotated[tuple[str, ...], _FromList] = ()
 
 
 class SparkSettings(_Section):
@@ -410,6 +466,7 @@ class Settings(_Section):
     silver: SilverSettings
     quality: QualitySettings
     index: IndexSettings
+    factors: FactorSettings
     ml: MlSettings
     mlflow: MlflowSettings
     report: ReportSettings
@@ -441,6 +498,21 @@ class Settings(_Section):
     def scope(self) -> dict[str, str]:
         """The market and interval that this run works on, as table columns name them."""
         return {"market": self.archive.market, "interval": self.archive.interval}
+
+    def with_candles_of(self, study: Study) -> "Settings":
+        """These settings with `archive` naming the candles of one study.
+
+        Raises:
+            SettingsError: The factor model's first month is after its last.
+        """
+        if study == "archive":
+            return self
+        factors, archive = self.factors, self.archive
+        start, end = factors.start or archive.start, factors.end or archive.end
+        if start > end:
+            raise SettingsError(f"factors: the first month {start} is after the last, {end}")
+        months = {"interval": factors.interval, "start": start, "end": end}
+        return self.model_copy(update={"archive": archive.model_copy(update=months)})
 
     def as_json(self) -> str:
         """Canonical JSON of every setting: equal settings give equal text."""

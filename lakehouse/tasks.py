@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import click
 from tenacity import (
@@ -28,7 +28,7 @@ from lakehouse.code_version import code_version
 from lakehouse.errors import WriteConflict, in_one_line
 from lakehouse.runs import TaskRun, record
 from lakehouse.session import spark_session
-from lakehouse.settings import Settings, load_settings
+from lakehouse.settings import Settings, Study, load_settings
 from lakehouse.tables import Lake
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class Task:
         self.main(sys.argv[1:])
 
     def main(self, arguments: Sequence[str]) -> TaskRun | None:
-        """Run from command line arguments (`--conf`, `--set`, `--run-id`, `--job`).
+        """Run from command line arguments (`--conf`, `--set`, `--candles`, `--run-id`, `--job`).
 
         Returns:
             The row written into `ops.task_runs`; None for `--help`.
@@ -133,6 +133,13 @@ class Task:
                     metavar="KEY=VALUE",
                     help="Overrides one setting; may be repeated.",
                 ),
+                click.Option(
+                    ["--candles"],
+                    type=click.Choice(get_args(Study)),
+                    default="archive",
+                    help="Whose candles are worked on: those of archive.interval, start and end, "
+                    "or those of factors.interval, start and end.",
+                ),
                 click.Option(["--run-id"], help="Names the run; made up when it is not given."),
                 click.Option(["--job"], default="", help="Job that the task runs in."),
             ],
@@ -140,8 +147,10 @@ class Task:
             help=self.summary,
         )
 
-    def _main(self, conf: Path, overrides: Sequence[str], run_id: str | None, job: str) -> TaskRun:
-        settings = load_settings(conf, overrides)
+    def _main(
+        self, conf: Path, overrides: Sequence[str], candles: Study, run_id: str | None, job: str
+    ) -> TaskRun:
+        settings = load_settings(conf, overrides).with_candles_of(candles)
         with spark_session(settings.spark) as spark:
             return self.run(spark, settings, run_id or new_run_id(datetime.now(UTC)), job)
 

@@ -31,3 +31,21 @@ def to_pandas(frame: DataFrame) -> pd.DataFrame:
 def floats(column: pd.Series) -> FloatArray:
     """A column of numbers as an array; NULL becomes NaN."""
     return column.to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def correlation_matrix(pairs: pd.DataFrame) -> tuple[list[str], FloatArray]:
+    """Symmetric matrix of pairs that are listed once, with 1 on its diagonal.
+
+    Args:
+        pairs: symbol_a, symbol_b and rho; a NULL or a missing pair becomes NaN.
+
+    Returns:
+        The n symbols in order, and the n x n matrix.
+    """
+    symbols = sorted({*pairs["symbol_a"], *pairs["symbol_b"]})
+    place = pd.Index(symbols)
+    rows, columns = place.get_indexer(pairs["symbol_a"]), place.get_indexer(pairs["symbol_b"])
+    matrix = np.full((len(symbols), len(symbols)), np.nan)
+    matrix[rows, columns] = matrix[columns, rows] = floats(pairs["rho"])
+    np.fill_diagonal(matrix, 1.0)
+    return symbols, matrix

@@ -14,6 +14,7 @@ import pandas as pd
 
 from gold.rulebook import STATIC_INDEX
 from lakehouse.tasks import TaskContext, TaskOutcome
+from ml.factor_section import factor_exports
 from ml.index_results import membership_changes
 from ml.report_data import ReportData, load_report_data
 from ml.report_page import render
@@ -75,6 +76,7 @@ def exports(data: ReportData) -> dict[str, pd.DataFrame]:
         ],
         "gbt_feature_importance.csv": data.importances[["feature", "importance"]],
         **_index_exports(data),
+        **_factor_exports(data),
     }
 
 
@@ -99,6 +101,16 @@ def _index_exports(data: ReportData) -> dict[str, pd.DataFrame]:
             parts[name].append(shown)
     empty = {name: pd.DataFrame(columns=["rulebook", *_INDEX_EXPORTS[name]]) for name in parts}
     return {name: pd.concat(found) if found else empty[name] for name, found in parts.items()}
+
+
+def _factor_exports(data: ReportData) -> dict[str, pd.DataFrame]:
+    """The factor model's files; none without one."""
+    if data.factors is None:
+        return {}
+    return {
+        name: frame.assign(as_of=frame["as_of"].map(_iso))
+        for name, frame in factor_exports(data.factors).items()
+    }
 
 
 def _iso(time: pd.Timestamp) -> str:

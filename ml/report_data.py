@@ -15,14 +15,16 @@ from pyspark.sql import functions as F
 
 from bronze.contracts import ARCHIVE_FILES, REJECTED_LINES
 from gold.contracts import ASSET_METRICS, CORRELATIONS, INDEX_DECISIONS, INDEX_WEIGHTS
+from gold.factor_candles import scope_of
 from gold.rulebook import STATIC_INDEX
 from lakehouse.contracts import TableContract
 from lakehouse.errors import TableError
 from lakehouse.runs import TASK_RUNS
 from lakehouse.settings import Settings
-from lakehouse.sql import equals
+from lakehouse.sql import equals, is_in
 from lakehouse.tables import Lake
 from ml.contracts import CLUSTERS, FEATURE_IMPORTANCES, PCA_COMPONENTS, PCA_WINDOWS
+from ml.factor_results import FactorResults, load_factor_results
 from ml.frames import rows, to_pandas
 from ml.index_results import IndexResult, load_index_results
 from ml.leaders_result import load_leaders
@@ -33,6 +35,9 @@ TASKS = (
     *("index_run", "pca", "kmeans", "gbt_features", "gbt"),
 )
 """Tasks whose results the report shows, in the order of the pipeline."""
+
+FACTOR_TASKS = ("factor_returns", "factor_exposures", "factor_risk")
+"""Tasks of the factor model, likewise."""
 
 _FILE_COUNTS = (
     "count(*) AS files",
@@ -70,6 +75,7 @@ class ReportData:
         rejected_lines: reason and lines.
         rejected_candles: broken (all rules that a candle broke) and candles.
         runs: The rows of `ops.task_runs` that made the above, as `runs_of` gives them.
+        factors: The factor model of the market; None without one.
     """
 
     market: str
@@ -94,6 +100,7 @@ class ReportData:
     rejected_lines: pd.DataFrame
     rejected_candles: pd.DataFrame
     runs: pd.DataFrame
+    factors: FactorResults | None = None
 
 
 def load_report_data(lake: Lake, settings: Settings) -> ReportData:
@@ -120,6 +127,9 @@ def load_report_data(lake: Lake, settings: Settings) -> ReportData:
     made |= {"pca": components, "kmeans": clusters, "gbt": importances}
     found = load_index_results(lake, settings)
     shown = with_runs_of_indices(runs_of(runs, made), runs, found.whole)
+    factors = load_factor_results(lake, settings)
+    if factors:
+        shown = pd.concat([shown, _runs_of_factors(lake, settings)], ignore_index=True)
     return ReportData(
         **settings.scope,
         as_of=metrics["as_of"].iloc[0],
@@ -146,6 +156,7 @@ def load_report_data(lake: Lake, settings: Settings) -> ReportData:
         rejected_lines=_counts(lake, REJECTED_LINES, scope, "reason", ("count(*) AS lines",)),
         rejected_candles=_counts(lake, REJECTED_CANDLES, scope, _RULES, ("count(*) AS candles",)),
         runs=shown,
+        factors=factors,
     )
 
 
@@ -248,6 +259,16 @@ def with_runs_of_indices(
     both = pd.concat([shown, more.assign(mlflow_run_id=None)], ignore_index=True)
     order = both["task"].map(TASKS.index).sort_values(kind="stable").index
     return both.loc[order].reset_index(drop=True)
+
+
+def _runs_of_factors(lake: Lake, settings: Settings) -> pd.DataFrame:
+    """The newest run of each task of the factor model that changed a table."""
+    of_model = f"{equals(scope_of(settings))} AND {is_in('task', FACTOR_TASKS)}"
+    runs = rows(lake, TASK_RUNS, f"{of_model} AND status = 'succeeded'").sort_values("started_at")
+    newest = runs.drop_duplicates("task", keep="last").set_index("task", drop=False)
+    return newest.reindex([task for task in FACTOR_TASKS if task in newest.index]).assign(
+        mlflow_run_id=None
+    )
 
 
 def _figures(runs: pd.DataFrame, task: str) -> dict[str, str]:

@@ -12,9 +12,9 @@ import jinja2
 import numpy as np
 import pandas as pd
 
-from gold.returns import FloatArray
 from ml import pca_plots, plots
-from ml.frames import floats
+from ml.factor_section import factor_section
+from ml.frames import correlation_matrix, floats
 from ml.images import Image, image
 from ml.index_figures import instants
 from ml.index_section import index_section
@@ -57,6 +57,7 @@ def render(data: ReportData) -> str:
         leaders=leaders_section(data),
         stability=stability(data.kmeans_figures),
         tiny=tiny_clusters(data.clusters),
+        factors=factor_section(data.factors) if data.factors else None,
     )
 
 
@@ -78,24 +79,6 @@ def skill(figures: Mapping[str, str]) -> str:
     if said.startswith("No skill"):
         return f"{said} ({shown})."
     return f"{said} ({shown}), before any cost of trading on it."
-
-
-def correlation_matrix(pairs: pd.DataFrame) -> tuple[list[str], FloatArray]:
-    """Symmetric matrix of pairs that are listed once, with 1 on its diagonal.
-
-    Args:
-        pairs: symbol_a, symbol_b and rho; a NULL or a missing pair becomes NaN.
-
-    Returns:
-        The n symbols in order, and the n x n matrix.
-    """
-    symbols = sorted({*pairs["symbol_a"], *pairs["symbol_b"]})
-    place = pd.Index(symbols)
-    rows, columns = place.get_indexer(pairs["symbol_a"]), place.get_indexer(pairs["symbol_b"])
-    matrix = np.full((len(symbols), len(symbols)), np.nan)
-    matrix[rows, columns] = matrix[columns, rows] = floats(pairs["rho"])
-    np.fill_diagonal(matrix, 1.0)
-    return symbols, matrix
 
 
 def _span(data: ReportData) -> str:

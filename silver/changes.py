@@ -7,7 +7,6 @@ changed.
 
 from __future__ import annotations
 
-import json
 import logging
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ from pyspark.sql import functions as F
 
 from bronze.contracts import ARCHIVE_FILES
 from lakehouse.errors import in_one_line
-from lakehouse.runs import TASK_RUNS
+from lakehouse.increments import untouched, versions_last_read
 from lakehouse.sql import equals
 from lakehouse.tasks import TaskContext
 from silver.contracts import TABLES
@@ -25,9 +24,6 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 log = logging.getLogger(__name__)
-
-# Runs that are looked through for the last successful one.
-_ATTEMPTS = 20
 
 
 def pending(context: TaskContext) -> dict[str, str] | None:
@@ -38,8 +34,9 @@ def pending(context: TaskContext) -> dict[str, str] | None:
         there was no such run, it ran with other settings of this layer or other code, the
         tables have changed since, or its version of the ledger can no longer be read.
     """
-    last = _last_success(context)
-    if last is None or not _untouched(context):
+    read = versions_last_read(context, condition(context), lambda settings: settings["silver"])
+    last = (read or {}).get(ARCHIVE_FILES.full_name)
+    if last is None or not untouched(context, TABLES):
         return None
     ledger = in_scope(context.lake.read(ARCHIVE_FILES), context)
     if last == context.lake.read_versions[ARCHIVE_FILES.full_name]:
@@ -74,42 +71,3 @@ def _changed_months(now: DataFrame, before: DataFrame) -> dict[str, str]:
         .agg(F.min("month").alias("month"))
     )
     return {row["symbol"]: row["month"] for row in changed.collect()}
-
-
-def _untouched(context: TaskContext) -> bool:
-    """Whether the layer's tables stand as successful runs left them.
-
-    A run that was killed leaves no row in ops.task_runs, but it may have written.
-    """
-    recorded = dict.fromkeys((table.full_name for table in TABLES), 0)
-    runs = context.lake.read_own(TASK_RUNS).where(
-        (F.col("task") == context.task) & (F.col("status") != "failed")
-    )
-    for row in runs.select("written_versions").toArrow()["written_versions"].to_pylist():
-        for name, version in row:
-            recorded[name] = max(recorded.get(name, 0), version)
-    return all(context.lake.version(table) == recorded[table.full_name] for table in TABLES)
-
-
-def _last_success(context: TaskContext) -> int | None:
-    """The ledger version that the last successful run read, if no run has interfered since.
-
-    A later run with other settings or other code, even one that failed, may have left rows.
-    """
-    attempts = (
-        in_scope(context.lake.read_own(TASK_RUNS), context)
-        .where(F.col("task") == context.task)
-        .orderBy(F.col("ended_at").desc())
-        .select("status", "read_versions", "settings", "code_version")
-        .limit(_ATTEMPTS)
-        .collect()
-    )
-    silver = json.loads(context.settings.as_json())["silver"]
-    for attempt in attempts:
-        comparable = json.loads(attempt["settings"])["silver"] == silver
-        if not comparable or attempt["code_version"] != context.code_version:
-            return None
-        if attempt["status"] != "failed":
-            version = attempt["read_versions"].get(ARCHIVE_FILES.full_name)
-            return None if version is None else int(version)
-    return None

@@ -74,8 +74,9 @@ def do(spark: SparkSession, settings: Settings, task: Task, run_id: str) -> Task
 
 
 def as_arrow(contract: TableContract, frame: pd.DataFrame) -> pa.Table:
-    """Rows of a table with the contract's columns and types."""
-    schema = pa.schema([(column.name, _ARROW[column.type]) for column in contract.columns])
+    """Rows of a table with the contract's types; a map's column is left out."""
+    columns = [column for column in contract.columns if column.type in _ARROW]
+    schema = pa.schema([(column.name, _ARROW[column.type]) for column in columns])
     return pa.Table.from_pandas(frame, schema, preserve_index=False)
 
 

@@ -168,6 +168,7 @@ def test_every_entry_point_can_be_called(wheel: Path) -> None:
     parser.read_string(metadata(wheel, "entry_points.txt"))
     groups = (
         "candlelake.tasks",
+        "candlelake.commands",
         "candlelake.listings",
         "candlelake.reproduction",
         "console_scripts",

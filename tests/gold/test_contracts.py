@@ -15,14 +15,23 @@ from gold.contracts import (
     INDEX_STATISTICS,
     INDEX_WEIGHTS,
 )
+from gold.factor_contracts import FACTOR_BUCKETS, FACTOR_EXPOSURES, FACTOR_RETURNS
 from gold.index_tables import Statistic
 from gold.metrics import AssetMetrics
+from gold.risk_contracts import (
+    FACTOR_CORRELATIONS,
+    FACTOR_STATISTICS,
+    PORTFOLIO_RISK,
+    RISK_CONTRIBUTIONS,
+)
 from gold.smart_index import Decision, Holding
 from lakehouse.contracts import TableContract
 
 CONTRACTS = [
     *(ASSET_METRICS, CORRELATIONS, INDEX_WEIGHTS, INDEX_DECISIONS),
     *(INDEX_LEVELS, INDEX_RANDOM_LEVELS, INDEX_STATISTICS),
+    *(FACTOR_BUCKETS, FACTOR_RETURNS, FACTOR_EXPOSURES),
+    *(FACTOR_STATISTICS, FACTOR_CORRELATIONS, PORTFOLIO_RISK, RISK_CONTRIBUTIONS),
 ]
 BY_TABLE = pytest.mark.parametrize("contract", CONTRACTS, ids=lambda contract: contract.name)
 
@@ -94,7 +103,80 @@ STATISTIC: Row = {
     "value": 1.0,
     "at": None,
 }
+BUCKET: Row = {
+    **AT,
+    "lookback_days": 30,
+    "factor": "liquidity",
+    "symbol": "BTCUSDT",
+    "value": 1_000.0,
+    "bucket": "high",
+}
+BAR: Row = {
+    **{name: value for name, value in AT.items() if name != "as_of"},
+    "open_time": "2025-02-01",
+    "month": "2025-02",
+    "buckets": "trailing",
+}
+FACTOR_RETURN: Row = {
+    **{c.name: 0.001 for c in FACTOR_RETURNS.columns if c.type == "DOUBLE"},
+    **BAR,
+    "coins": 7,
+}
+EXPOSURE: Row = {
+    **{c.name: 0.5 for c in FACTOR_EXPOSURES.columns if c.type == "DOUBLE"},
+    **BAR,
+    "symbol": "BTCUSDT",
+    "condition_number": 300.0,
+    "bars": 1440,
+}
+OF_FACTORS: Row = {**AT, "buckets": "trailing", "read_versions": "{}"}
+FACTOR_STATISTIC: Row = {
+    **OF_FACTORS,
+    "factor": "market_return",
+    "bars": 1440,
+    "annual_return": -0.4,
+    "annual_volatility": 0.8,
+    "sharpe": -0.5,
+    "newey_west_t": -1.2,
+    "newey_west_lags": 7,
+    "monotonicity": None,
+}
+FACTOR_PAIR: Row = {
+    **OF_FACTORS,
+    "factor_a": "liquidity_low",
+    "factor_b": "market_return",
+    "rho": 0.8,
+}
+PORTFOLIO: Row = {**OF_FACTORS, "portfolio": "smart_monthly", "weights_interval": "4h"}
+RISK: Row = {
+    **PORTFOLIO,
+    "weights_as_of": "2025-02-01",
+    "bars": 1440,
+    "covered_weight": 0.9,
+    "uncovered": "{}",
+    "annual_volatility": 0.5,
+    "factor_variance": 0.2,
+    "specific_variance": 0.05,
+    "stress": "{}",
+    "stress_return": -0.1,
+    "conditional_stress_return": -0.2,
+}
+CONTRIBUTION: Row = {
+    **PORTFOLIO,
+    "component": "holding",
+    "name": "BTCUSDT",
+    "exposure": -0.5,
+    "factor_variance": -0.1,
+    "specific_variance": 0.0,
+}
 GOOD = {
+    "factor_statistics": FACTOR_STATISTIC,
+    "factor_correlations": FACTOR_PAIR,
+    "portfolio_risk": RISK,
+    "risk_contributions": CONTRIBUTION,
+    "factor_buckets": BUCKET,
+    "factor_returns": FACTOR_RETURN,
+    "factor_exposures": EXPOSURE,
     "index_levels": LEVEL,
     "index_random_levels": BAND,
     "index_statistics": STATISTIC,
@@ -134,6 +216,10 @@ def test_keys_and_partitions() -> None:
     assert INDEX_WEIGHTS.key == INDEX_DECISIONS.key == ("index_name", *place, "as_of", "symbol")
     assert ASSET_METRICS.partitioned_by == CORRELATIONS.partitioned_by == place
     assert INDEX_WEIGHTS.partitioned_by == INDEX_DECISIONS.partitioned_by == ()
+    assert FACTOR_BUCKETS.key == (*place, "as_of", "factor", "symbol")
+    assert FACTOR_RETURNS.key == (*place, "open_time")
+    assert FACTOR_EXPOSURES.key == (*place, "symbol", "open_time")
+    assert FACTOR_RETURNS.partitioned_by == FACTOR_EXPOSURES.partitioned_by == (*place, "month")
 
 
 @pytest.mark.parametrize(
@@ -201,6 +287,25 @@ def test_null_passes_wherever_a_column_allows_it(contract: TableContract) -> Non
         (INDEX_LEVELS, {"drawdown": 0.01}, {"drawdown_not_positive"}),
         (INDEX_RANDOM_LEVELS, {"p25": 999.0}, {"in_order"}),
         (INDEX_STATISTICS, {"at": "2025-02-01"}, {"a_number_or_a_date"}),
+        (FACTOR_BUCKETS, {"factor": "size"}, {"known_factor"}),
+        (FACTOR_BUCKETS, {"bucket": "top"}, {"known_bucket"}),
+        (FACTOR_BUCKETS, {"lookback_days": 0}, {"lookback_days_positive"}),
+        (FACTOR_RETURNS, {"buckets": "future"}, {"known_buckets"}),
+        (FACTOR_RETURNS, {"coins": 0}, {"some_coins"}),
+        (FACTOR_EXPOSURES, {"buckets": "future"}, {"known_buckets"}),
+        (FACTOR_EXPOSURES, {"r2": 1.0000001}, {"r2_at_most_one"}),
+        (FACTOR_EXPOSURES, {"condition_number": 0.9}, {"condition_at_least_one"}),
+        (FACTOR_EXPOSURES, {"bars": 0}, {"some_bars"}),
+        (FACTOR_EXPOSURES, {"residual_variance": -1e-9}, {"residual_variance_not_negative"}),
+        (FACTOR_STATISTICS, {"bars": -1}, {"bars_not_negative"}),
+        (FACTOR_STATISTICS, {"annual_volatility": -0.1}, {"annual_volatility_not_negative"}),
+        (FACTOR_STATISTICS, {"monotonicity": 1.1}, {"monotonicity_within_bounds"}),
+        (FACTOR_CORRELATIONS, {"rho": 1.1}, {"rho_within_bounds"}),
+        (FACTOR_CORRELATIONS, {"factor_b": "liquidity_low"}, {"each_pair_once"}),
+        (PORTFOLIO_RISK, {"bars": -1}, {"bars_not_negative"}),
+        (PORTFOLIO_RISK, {"specific_variance": -0.1}, {"specific_variance_not_negative"}),
+        (RISK_CONTRIBUTIONS, {"component": "coin"}, {"component_known"}),
+        (RISK_CONTRIBUTIONS, {"specific_variance": -0.1}, {"specific_variance_not_negative"}),
     ],
 )
 def test_a_bad_row_is_refused(contract: TableContract, changes: Row, broken: set[str]) -> None:

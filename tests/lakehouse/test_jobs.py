@@ -86,10 +86,19 @@ def test_every_task_is_an_entry_point_of_the_installed_wheel(name: str) -> None:
 
 @pytest.mark.parametrize("name", BODIES)
 def test_every_task_is_told_its_settings_its_run_and_its_job(name: str) -> None:
-    for task in find_job(JOBS, name).tasks:
+    job = find_job(JOBS, name)
+    candles = ["--candles", "factors"] if job.candles == "factors" else []
+    for task in job.tasks:
         assert task.arguments(REFERENCES) == [
-            *("--conf", "conf/sample.yaml", "--run-id", "r-1", "--job", "j")
+            *("--conf", "conf/sample.yaml", "--run-id", "r-1", "--job", "j"),
+            *candles,
         ]
+
+
+def test_only_the_factor_model_works_on_its_own_candles() -> None:
+    candles = {name: find_job(JOBS, name).candles for name in BODIES}
+    assert candles.pop("factor_model") == "factors"
+    assert set(candles.values()) == {"archive"}
 
 
 @pytest.mark.parametrize("name", BODIES)

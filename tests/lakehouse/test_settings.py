@@ -84,6 +84,9 @@ def test_the_settings_that_everyone_relies_on() -> None:
     assert (settings.quality.max_failed_files, settings.quality.max_rejected_share) == (0, 0.01)
     assert (settings.index.correlation_threshold, settings.index.top_n) == (0.85, 20)
     assert (settings.index.lookback_days, settings.index.cost_bps) == (90, 10)
+    factors = settings.factors
+    assert (factors.interval, factors.window, factors.ridge) == ("1m", 1440, 1e-6)
+    assert factors.buckets == "trailing"
     assert settings.ml.seed == 42
     assert settings.universe.mode == "historical-usdt"
     assert settings.mlflow.tracking_uri == "sqlite:///mlflow.db"
@@ -146,6 +149,16 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "index.floor": st.floats(0, 0.05),
     "index.execution": st.sampled_from(["next_open", "close"]),
     "index.correlation_threshold": SHARE,
+    "report.symbols": st.lists(TEXT, max_size=3),
+    "factors.stress.market_return": st.none() | SHARE,
+    "factors.interval": st.sampled_from(["1m", "5m"]),
+    "factors.start": st.none() | st.just("2025-01"),
+    "factors.end": st.none() | st.just("2025-02"),
+    "factors.buckets": st.sampled_from(["trailing", "static"]),
+    "factors.schedule": st.sampled_from(["daily", "monthly"]),
+    "factors.portfolios": st.sampled_from(["buckets", "long_short"]),
+    "factors.window": st.integers(720, 1440),  # it must hold min_bars
+    "factors.ridge": SHARE,
     "ml.kmeans.sweep": st.lists(COUNT),
     "ml.pca.standardise": st.booleans(),
     "ml.pca.min_coverage": SHARE,
@@ -478,6 +491,10 @@ def test_the_digest_does_not_depend_on_the_order_or_the_layer(environment: Path)
         *("ml.gbt.max_iter=9", "ml.gbt.max_depth=6", "ml.gbt.fold_days=4"),
         *("ml.gbt.embargo_bars=31", "ml.gbt.ridge_penalty=1", "mlflow.tracking_uri=x"),
         *("report.folder=x", "spark.master=x", "spark.remote=x", "spark.conf={a: b}"),
+        *("factors.interval=5m", "factors.start=2025-01", "factors.end=2026-03"),
+        *("factors.buckets=static", "factors.schedule=monthly", "factors.lookback_days=7"),
+        *("factors.portfolios=long_short", "factors.window=2880", "factors.min_bars=100"),
+        "factors.ridge=1.0e-7",
     ],
 )
 def test_the_digest_depends_on_every_setting(override: str) -> None:
@@ -487,3 +504,31 @@ def test_the_digest_depends_on_every_setting(override: str) -> None:
 def test_the_canonical_json_says_it_all() -> None:
     settings = load_settings(SAMPLE)
     assert Settings.model_validate_json(settings.as_json()) == settings
+
+
+def test_the_factor_model_has_candles_of_its_own() -> None:
+    months = ["archive.start=2025-01", "archive.end=2025-06"]
+    settings = load_settings(CONF / "base.yaml", [*months, "factors.end=2025-03"])
+    assert settings.with_candles_of("archive") == settings
+    own = settings.with_candles_of("factors")
+    assert own.scope == {"market": "um", "interval": "1m"}
+    assert (own.archive.start, own.archive.end) == ("2025-01", "2025-03")
+    assert own.with_candles_of("factors") == own
+    late = load_settings(CONF / "base.yaml", [*months, "factors.start=2025-07"])
+    with pytest.raises(SettingsError, match="first month 2025-07 is after the last, 2025-06"):
+        late.with_candles_of("factors")
+
+
+def test_a_window_holds_the_bars_it_must_have() -> None:
+    assert "min_bars 720 is above window 719" in refused(SAMPLE, "factors.window=719")
+
+
+def test_a_stress_test_names_factors() -> None:
+    overrides = [
+        "factors.stress={momentum_high_minus_low: 0.1}",
+        "factors.stress.market_return=null",
+    ]
+    assert load_settings(SAMPLE).factors.moves == {"market_return": -0.2}
+    assert load_settings(SAMPLE, overrides).factors.moves == {"momentum_high_minus_low": 0.1}
+    said = refused(SAMPLE, "factors.stress={size_low: -0.2}")
+    assert "market_return or liquidity_low" in said

@@ -157,6 +157,24 @@ def test_a_wheel_task_returns_none_and_raises(monkeypatch: pytest.MonkeyPatch) -
         made()
 
 
+def test_a_task_can_be_told_to_work_on_the_factor_models_candles(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[tuple[str, str]] = []
+
+    def run(_: Task, __: object, settings: Settings, *___: object) -> None:
+        seen.append((settings.archive.interval, settings.archive.start))
+
+    monkeypatch.setattr(tasks, "spark_session", lambda _: nullcontext())
+    monkeypatch.setattr(Task, "run", run)
+    made = Task("rest", "Rest a while.", rest)
+    for candles in ((), ("--candles", "archive"), ("--candles", "factors")):
+        made.main(["--conf", CONF, *candles])
+    assert seen == [("4h", "2024-10"), ("4h", "2024-10"), ("1m", "2026-02")]
+    with pytest.raises(click.UsageError, match="factors"):
+        made.main(["--conf", CONF, "--candles", "other"])
+
+
 def test_help_says_what_the_task_does_and_takes(capsys: pytest.CaptureFixture[str]) -> None:
     assert Task("rest", "Rest a while.", rest).main(["--help"]) is None
     said = capsys.readouterr().out

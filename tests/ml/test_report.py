@@ -15,6 +15,7 @@ from lakehouse.errors import TableError
 from lakehouse.settings import load_settings
 from lakehouse.tables import Lake
 from ml import plots
+from ml.frames import correlation_matrix
 from ml.images import Image
 from ml.index_results import IndexResult
 from ml.leaders_portfolio import LEADERS
@@ -27,7 +28,7 @@ from ml.report_data import (
     threshold,
     with_runs_of_indices,
 )
-from ml.report_page import correlation_matrix, render, skill
+from ml.report_page import render, skill
 from ml.report_tables import report_tables
 from tests.ml.made_up_index import HOSTILE as HOSTILE_MEMBER
 from tests.ml.made_up_index import index_result, level_rows

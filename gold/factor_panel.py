@@ -1,0 +1,73 @@
+"""Candles of a block of bars, as Arrow hands them over, as matrices of coins x bars.
+
+No Spark here: the functions run inside one task of an executor, or in a test. Bars are numbered
+from the epoch, bar 0 opening at 1970-01-01T00:00Z.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from gold.factors import simple_returns
+from gold.returns import FloatArray, IntArray
+
+
+@dataclass(frozen=True)
+class FactorPanel:
+    """Candles of a block.
+
+    Attributes:
+        symbols: N symbols in ascending order.
+        first_bar: Number of the first bar.
+        returns: (N, T) simple returns, each known at its bar's close; NaN where a coin has none.
+        trades: (N, T) numbers of trades; NaN where a coin has no bar.
+    """
+
+    symbols: tuple[str, ...]
+    first_bar: int
+    returns: FloatArray
+    trades: FloatArray
+
+
+def factor_panel(candles: pa.Table, first_bar: int, bars: int) -> FactorPanel:
+    """Lay out candles, in any order of rows.
+
+    Args:
+        candles: Columns symbol, bar, open, close and trades; one row for each symbol and bar.
+        first_bar: Number of the panel's first bar.
+        bars: Bars of the panel; a candle outside is left out.
+    """
+    inside = pc.and_(
+        pc.greater_equal(candles["bar"], first_bar), pc.less(candles["bar"], first_bar + bars)
+    )
+    candles = candles.filter(inside)
+    symbols = pc.unique(candles["symbol"]).sort()
+    coins = pc.index_in(candles["symbol"], symbols).to_numpy().astype(np.int64)
+    columns = candles["bar"].to_numpy() - first_bar
+    returns = simple_returns(candles["open"].to_numpy(), candles["close"].to_numpy())
+    shape = (len(symbols), bars)
+    return FactorPanel(
+        symbols=tuple(symbols.to_pylist()),
+        first_bar=first_bar,
+        returns=_laid_out(returns, coins, columns, shape),
+        trades=_laid_out(candles["trades"].to_numpy().astype(np.float64), coins, columns, shape),
+    )
+
+
+def by_bar(rows: pa.Table, names: tuple[str, ...], first_bar: int, bars: int) -> FloatArray:
+    """(k, T) columns of a table by its column bar; NaN where it has no row or NULL."""
+    columns = rows["bar"].to_numpy() - first_bar
+    series = np.full((len(names), bars), np.nan)
+    for row, name in enumerate(names):
+        series[row, columns] = rows[name].to_numpy()
+    return series
+
+
+def _laid_out(
+    values: FloatArray, coins: IntArray, columns: IntArray, shape: tuple[int, int]
+) -> FloatArray:
+    matrix = np.full(shape, np.nan)
+    matrix[coins, columns] = values
+    return matrix

@@ -1,0 +1,94 @@
+"""A portfolio's risk for the terminal: tables of exposures, decomposition and stress."""
+
+from collections.abc import Iterator
+
+from rich.markup import escape
+from rich.table import Table
+
+from gold.risk_at import Measured
+
+_NOTHING = "no holding has exposures at this time"
+
+
+def risk_tables(measured: Measured, name: str) -> Iterator[Table]:
+    """Tables to print in order; figures are per year, shares are those of the whole variance.
+
+    Args:
+        measured: The risk.
+        name: What to call the portfolio.
+    """
+    yield _summary(measured, name)
+    if measured.risk.symbols:
+        yield _by_factor(measured)
+        yield _by_holding(measured)
+    if measured.risk.uncovered:
+        yield _uncovered(measured)
+
+
+def _summary(measured: Measured, name: str) -> Table:
+    risk, parts = measured.risk, measured.risk.decomposition
+    shown = Table("", "", title=f"Risk of {escape(name)}", show_header=False)
+    shown.add_row("exposures as of", f"{measured.as_of:%Y-%m-%d %H:%M} UTC")
+    shown.add_row("weights as of", f"{measured.weights_as_of:%Y-%m-%d %H:%M} UTC")
+    shown.add_row("factor model", f"{measured.market}, {measured.interval}, {measured.bars:,} bars")
+    holdings = f"{len(risk.symbols)} of {len(risk.symbols) + len(risk.uncovered)} holdings"
+    shown.add_row("weight with exposures", f"{risk.weights.sum():.1%}, {holdings}")
+    if not risk.symbols:
+        shown.add_row("risk", _NOTHING)
+        return shown
+    shown.add_row("volatility per year", f"{risk.annual_volatility:.1%}")
+    shown.add_row("variance by factors", _share(parts.factor_variance, parts.variance))
+    shown.add_row("specific variance", _share(parts.specific_variance, parts.variance))
+    scenario = ", ".join(f"{factor} {move:+.1%}" for factor, move in measured.stress.items())
+    if scenario:
+        shown.add_row(f"return if {scenario}", f"{risk.stress_return:+.1%}")
+        shown.add_row(
+            "the same, the other factors moving along", f"{risk.conditional_stress_return:+.1%}"
+        )
+    return shown
+
+
+def _by_factor(measured: Measured) -> Table:
+    risk, parts = measured.risk, measured.risk.decomposition
+    shown = _numbers("Factors", "factor", "exposure", "share of variance")
+    for factor, exposure, variance in zip(
+        risk.factors, parts.exposures, parts.by_factor, strict=True
+    ):
+        shown.add_row(factor, f"{exposure:+.3f}", _share(variance, parts.variance))
+    return shown
+
+
+def _by_holding(measured: Measured) -> Table:
+    risk, parts = measured.risk, measured.risk.decomposition
+    both = parts.by_holding + parts.specific
+    shown = _numbers("Holdings", "symbol", "weight", "by factors", "specific", "share of variance")
+    for place in (-both).argsort(kind="stable").tolist():
+        shown.add_row(
+            escape(risk.symbols[place]),
+            f"{risk.weights[place]:.1%}",
+            *(
+                _share(part[place], parts.variance)
+                for part in (parts.by_holding, parts.specific, both)
+            ),
+        )
+    return shown
+
+
+def _uncovered(measured: Measured) -> Table:
+    shown = _numbers("Without exposures, in no figure above", "symbol", "weight")
+    for symbol, weight in measured.risk.uncovered.items():
+        shown.add_row(escape(symbol), f"{weight:.1%}")
+    return shown
+
+
+def _numbers(title: str, first: str, *others: str) -> Table:
+    """A table whose columns after the first hold numbers."""
+    shown = Table(title=title, title_justify="left")
+    shown.add_column(first, overflow="fold")
+    for header in others:
+        shown.add_column(header, justify="right")
+    return shown
+
+
+def _share(part: float, whole: float) -> str:
+    return f"{part / whole:.1%}" if whole > 0 else "-"

@@ -1,0 +1,271 @@
+"""Ridge regression of many coins on the same factors, over the window that ends at each bar.
+
+`b = (X'X + ridge I)^-1 X'y` with a constant in X and the penalty on every coefficient. X is the
+same for all coins that have the same bars, so its Gram matrix is summed and factorised once for
+each window and shared; a coin is then X'y and two triangular solutions. All windows of a tile are
+worked on side by side (`gold.normal_equations`), and the sums come from `gold.rolling_sums`: a
+result depends on the bars of its window alone, to the last bit, and not on the block, the tile or
+the coins that it was computed with.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+
+from gold.normal_equations import backward, cholesky, condition_numbers, forward
+from gold.returns import BoolArray, FloatArray, IntArray
+from gold.rolling_sums import Segments, sums_of_windows
+
+# Windows that are worked on side by side, and coins beside each other: what fits the cache.
+_TILE: Final = 4320
+_COINS: Final = 4
+
+# Normal equations lose twice the digits of the condition number: above this, fewer than 4 are left.
+_ILL_CONDITIONED: Final = 1e6
+
+
+@dataclass(frozen=True)
+class RollingRidge:
+    """Regressions of N coins over the windows that end at T bars.
+
+    A window with fewer than `min_bars` bars of a coin has NaN instead of its numbers, and so has
+    one whose coefficients double precision cannot tell (several factors with a return of 1e8 at
+    one bar, beside a penalty of 1e-6): its condition number is above 1e6, or NaN too.
+
+    Attributes:
+        coefficients: (1 + k, N, T): the constant, then the factors in their order.
+        r2: (N, T) 1 - residual / total sum of squares about the mean. NaN for a coin whose
+            returns are all equal within the window.
+        adj_r2: (N, T) `1 - (1 - r2)(n - 1) / (n - k - 1)` over n bars; NaN where n <= k + 1.
+        residual_variance: (N, T) residual sum of squares / (n - 1); NaN where n is 1.
+        bars: (N, T) bars of the window at which the factors and the coin have a return.
+        condition_number: (N, T) of the design and its penalty, scaled; see `condition_numbers`.
+    """
+
+    coefficients: FloatArray
+    r2: FloatArray
+    adj_r2: FloatArray
+    residual_variance: FloatArray
+    bars: IntArray
+    condition_number: FloatArray
+
+
+def rolling_ridge(
+    factors: FloatArray,
+    returns: FloatArray,
+    first_bar: int,
+    window: int,
+    ridge: float,
+    min_bars: int = 1,
+) -> RollingRidge:
+    """Regress each coin on the factors, over the window that ends at each bar.
+
+    Args:
+        factors: (k, M) factor returns at M consecutive bars of the grid; a bar at which one of
+            them is not finite is left out for all coins.
+        returns: (N, M) returns of the coins, each known at its bar's close; not finite where a
+            coin has no bar, which is left out for that coin.
+        first_bar: Number of the first bar, counted from the epoch.
+        window: Bars of the grid that a window covers.
+        ridge: Penalty on the square of every coefficient, the constant's included.
+        min_bars: Least bars of a regression.
+
+    Returns:
+        Regressions over the T = M - window + 1 windows that lie within the bars; they are known
+        at the close of bars window - 1 .. M - 1.
+
+    Raises:
+        ValueError: There are fewer bars than a window.
+    """
+    count, bars = returns.shape
+    if bars < window:
+        raise ValueError(f"{bars} bars hold no window of {window}")
+    ends = bars - window + 1
+    result = RollingRidge(
+        coefficients=np.full((len(factors) + 1, count, ends), np.nan),
+        r2=np.full((count, ends), np.nan),
+        adj_r2=np.full((count, ends), np.nan),
+        residual_variance=np.full((count, ends), np.nan),
+        bars=np.zeros((count, ends), dtype=np.int64),
+        condition_number=np.full((count, ends), np.nan),
+    )
+    known = np.isfinite(factors).all(axis=0)
+    segments = Segments.of(first_bar, bars, window)
+    for present, coins in _coins_by_bars(known & np.isfinite(returns)):
+        design = np.concatenate([present[None].astype(np.float64), np.where(present, factors, 0)])
+        observed = np.where(present, returns[coins], 0)
+        _fit(result, design, observed, coins, segments, ridge, min_bars)
+    free = result.bars - len(factors) - 1
+    with np.errstate(invalid="ignore", divide="ignore"):
+        adjusted = 1 - (1 - result.r2) * (result.bars - 1) / free
+    result.adj_r2[:] = np.where(free > 0, adjusted, np.nan)
+    result.residual_variance[result.bars < 2] = np.nan
+    return result
+
+
+def _coins_by_bars(present: BoolArray) -> Iterator[tuple[BoolArray, IntArray]]:
+    """The coins that share a set of bars: most of a market shares one."""
+    groups: dict[bytes, list[int]] = {}
+    for coin, row in enumerate(present):
+        groups.setdefault(row.tobytes(), []).append(coin)
+    for coins in groups.values():
+        yield present[coins[0]], np.array(coins, dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class _Tile:
+    """Windows whose matrices are factorised side by side.
+
+    Attributes:
+        segments: The segments of bars that they reach into.
+        inner: Those of the windows within them that are asked for.
+        ends: Where these stand among all windows of the result.
+    """
+
+    segments: slice
+    inner: slice
+    ends: slice
+
+    def inner_of(self, values: FloatArray, segments: Segments) -> FloatArray:
+        """(…, T) values of the tile's windows in order of time, those asked for."""
+        shape = (*values.shape[:-1], segments.steps, -1, segments.strides)
+        return segments.joined(values.reshape(shape))[..., self.inner]
+
+
+def _tiles(segments: Segments) -> Iterator[_Tile]:
+    """All windows of a series, a tile at a time."""
+    window, ends = segments.window, segments.bars - segments.window + 1
+    step = max(1, _TILE // window)
+    for first in range(0, segments.count - 1, step):
+        last = min(first + step, segments.count - 1)
+        # The first window of all ends `window - 1` bars after the first bar.
+        start = first * window - segments.lead + 1
+        from_, to = max(start, 0), min(start + (last - first) * window, ends)
+        if from_ < to:
+            inner = slice(from_ - start, to - start)
+            yield _Tile(slice(first, last + 1), inner, slice(from_, to))
+
+
+def _fit(
+    result: RollingRidge,
+    x: FloatArray,
+    y: FloatArray,
+    coins: IntArray,
+    segments: Segments,
+    ridge: float,
+    min_bars: int,
+) -> None:
+    """Regress coins that have the same bars; fills their rows of the result.
+
+    Args:
+        result: What is filled.
+        x: (1 + k, M) constant and factors, 0 at the bars that the coins do not have.
+        y: (n, M) returns of the coins, 0 at these bars.
+        coins: n rows of the result.
+        segments: Of the M bars.
+        ridge: Penalty.
+        min_bars: Least bars of a regression.
+    """
+    x_cut, y_cut = segments.cut(x), segments.cut(y)
+    is_constant = _constant_in_window(x[0] > 0, y, segments.window)
+    size = len(x)
+    for tile in _tiles(segments):
+        inputs = x_cut[:, :, tile.segments]
+        factor = _gram(inputs)
+        bars = factor[0, 0].copy()
+        diagonal = factor[range(size), range(size)] + ridge
+        factor[range(size), range(size)] = diagonal
+        cholesky(factor)
+        condition = condition_numbers(factor, diagonal)
+        condition[bars < min_bars] = np.nan
+        factor[0, 0, ~(condition < _ILL_CONDITIONED)] = np.nan
+        for part in range(0, coins.size, _COINS):
+            chosen = slice(part, part + _COINS)
+            rows = coins[chosen]
+            right, squares = _moments(inputs, y_cut[:, chosen, tile.segments])
+            total = squares - right[0] * right[0] / np.maximum(bars, 1)
+            residual = _solve(factor, right, squares, ridge)
+            result.coefficients[:, rows, tile.ends] = tile.inner_of(right, segments)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                r2 = tile.inner_of(1 - residual / total, segments)
+                variance = tile.inner_of(residual / (bars - 1), segments)
+            r2[is_constant[chosen, tile.ends]] = np.nan
+            result.r2[rows, tile.ends] = r2
+            result.residual_variance[rows, tile.ends] = variance
+        result.bars[coins, tile.ends] = tile.inner_of(bars, segments)
+        result.condition_number[coins, tile.ends] = tile.inner_of(condition, segments)
+
+
+def _gram(x: FloatArray) -> FloatArray:
+    """Gram matrices of a tile's windows.
+
+    Args:
+        x: (steps, size, s + 1, strides) constant and factors.
+
+    Returns:
+        (size, size, T) matrices; the entries [j, i] with i >= j are set.
+    """
+    steps, size, segments, strides = x.shape
+    products = np.empty((steps, size * (size + 1) // 2, segments, strides))
+    starts = np.cumsum([0, *range(size, 0, -1)]).tolist()
+    for j, (start, end) in enumerate(pairwise(starts)):
+        np.multiply(x[:, j, None], x[:, j:], out=products[:, start:end])
+    sums = sums_of_windows(products)
+    gram = np.empty((size, size, steps, segments - 1, strides))
+    for j, (start, end) in enumerate(pairwise(starts)):
+        gram[j, j:] = np.moveaxis(sums[:, start:end], 1, 0)
+    return gram.reshape(size, size, -1)
+
+
+def _moments(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """X'y and y'y of a tile's windows.
+
+    Args:
+        x: (steps, size, s + 1, strides) constant and factors.
+        y: (steps, n, s + 1, strides) returns of n coins.
+
+    Returns:
+        (size, n, T) and (n, T) sums.
+    """
+    steps, size, segments, strides = x.shape
+    products = np.empty((steps, size + 1, y.shape[1], segments, strides))
+    np.multiply(x[:, :, None], y[:, None], out=products[:, :size])
+    np.multiply(y, y, out=products[:, size])
+    sums = np.moveaxis(sums_of_windows(products), 0, 2)
+    moments = np.ascontiguousarray(sums).reshape(size + 1, y.shape[1], -1)
+    return moments[:size], moments[size]
+
+
+def _solve(factor: FloatArray, right: FloatArray, squares: FloatArray, ridge: float) -> FloatArray:
+    """Turn X'y into the coefficients, in place; returns the residual sums of squares.
+
+    With `z = L^-1 X'y`: y'y - 2 b'X'y + b'X'X b = y'y - z'z - ridge b'b.
+    """
+    residual = squares.copy()
+    forward(factor, right)
+    for row in right:
+        residual -= row * row
+    backward(factor, right)
+    penalty = np.zeros_like(residual)
+    for row in right:
+        penalty += row * row
+    residual -= ridge * penalty
+    return np.maximum(residual, 0)
+
+
+def _constant_in_window(present: BoolArray, y: FloatArray, window: int) -> BoolArray:
+    """(n, T) whether the bars of a window have one and the same return, or there is none.
+
+    Counted in whole numbers: a sum of squares about the mean is rarely exactly 0.
+    """
+    values = y[:, present]
+    changes = np.zeros((len(y), values.shape[1] + 1), dtype=np.int32)
+    np.cumsum(values[:, 1:] != values[:, :-1], axis=1, out=changes[:, 1:-1])
+    number = np.cumsum(present)
+    # Number among the bars that are present of a window's first and last.
+    last = number[window - 1 :] - 1
+    first = np.minimum((number - present)[: last.size], np.maximum(last, 0))
+    return np.equal(changes[:, np.maximum(last, 0)], changes[:, first])

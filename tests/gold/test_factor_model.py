@@ -1,0 +1,233 @@
+"""The factor model's tasks on Delta tables: cut in any way, a day at a time or all at once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gold import factor_exposures as exposures_module
+from gold.factor_contracts import FACTOR_BUCKETS, FACTOR_EXPOSURES, FACTOR_RETURNS, TABLES
+from gold.factor_exposures import Cut
+from gold.tasks import factor_exposures, factor_returns
+from lakehouse.errors import NotEnoughData
+from lakehouse.runs import TaskRun
+from lakehouse.settings import Settings
+from lakehouse.tables import Lake
+from silver.contracts import CANDLES, LISTINGS
+from tests.gold.factor_market import (
+    DAYS,
+    FIRST_DAY,
+    PER_DAY,
+    SETTINGS,
+    STEP_US,
+    SYMBOLS,
+    candles,
+    model,
+    scrambled_from,
+)
+from tests.pipelines import as_arrow, interpreted, run
+from tests.support import rows_of
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+SCOPE = {"market": "um", "interval": "15m"}
+LATER = FIRST_DAY + 10
+
+
+def write_silver(lake: Lake, frame: pd.DataFrame) -> None:
+    """These candles as silver has them, and a filled bar in each hole that DUSDT has."""
+    silver = frame.assign(is_filled=False, source_file="f", line=1)
+    dusdt = silver[silver["symbol"] == "DUSDT"].set_index("bar")
+    holes = sorted(set(range(dusdt.index.min(), dusdt.index.max())) - set(dusdt.index))
+    filled = dusdt.reindex(holes).assign(symbol="DUSDT", is_filled=True, trades=0)
+    filled = filled.fillna({"open": 1.0, "close": 1.0}).rename_axis("bar").reset_index()
+    filled = filled.assign(source_file=None, line=None)
+    silver = pd.concat([silver, filled], ignore_index=True).assign(**SCOPE)
+    silver["open_time"] = pd.to_datetime(silver["bar"] * STEP_US, unit="us", utc=True)
+    silver["month"] = silver["open_time"].dt.strftime("%Y-%m")
+    silver["high"] = silver[["open", "close"]].max(axis=1)
+    silver["low"] = silver[["open", "close"]].min(axis=1)
+    for name in ("volume", "quote_volume", "taker_buy_base", "taker_buy_quote"):
+        silver[name] = 1.0
+    silver = silver.assign(segment=1, warnings=None)
+    silver["line"] = silver["line"].astype("Int64")
+    listed = frame.groupby("symbol")["bar"].agg(["min", "max", "count"]).reset_index()
+    listings = listed.assign(**SCOPE, filled_bars=0, status="trading", bars=listed["count"])
+    for column, bar in (("first_open_time", "min"), ("last_open_time", "max")):
+        listings[column] = pd.to_datetime(listings[bar] * STEP_US, unit="us", utc=True)
+    spark = lake.read_own(CANDLES).sparkSession
+    for contract, found in ((CANDLES, silver), (LISTINGS, listings)):
+        rows = spark.createDataFrame(as_arrow(contract, found))
+        lake.replace(contract, rows, "interval = '15m'")
+
+
+def with_factors(settings: Settings, folder: Path, **changed: object) -> Settings:
+    factors = SETTINGS.model_copy(update=changed)
+    warehouse = str(folder / "lake")
+    return settings.model_copy(update={"factors": factors, "warehouse": warehouse})
+
+
+@dataclass(frozen=True)
+class Grown:
+    """A lake that grew by a false future, which was then corrected, and what each run did."""
+
+    lake: Lake
+    first: Mapping[str, list[tuple[Any, ...]]]
+    done: list[dict[str, TaskRun]]
+    versions: list[dict[str, int]]
+
+
+def tables(lake: Lake) -> dict[str, list[tuple[Any, ...]]]:
+    return {table.name: rows_of(lake, table) for table in TABLES}
+
+
+@pytest.fixture(scope="module")
+def grown(
+    spark: "SparkSession", base_settings: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> Grown:
+    settings = with_factors(base_settings, tmp_path_factory.mktemp("grown"))
+    lake, whole = Lake(spark, settings.warehouse), candles()
+    done, versions = [], []
+    first: Mapping[str, list[tuple[Any, ...]]] = {}
+    with interpreted(spark):
+        for step, frame in enumerate(
+            (
+                whole[whole["bar"] < LATER * PER_DAY],
+                scrambled_from(whole, LATER * PER_DAY, 1),
+                whole,
+                whole,
+            )
+        ):
+            write_silver(lake, frame)
+            done.append(run(spark, settings, f"r{step}", factor_returns, factor_exposures))
+            versions.append({table.name: lake.version(table) for table in TABLES})
+            first = first or tables(lake)
+    return Grown(lake, first, done, versions)
+
+
+@pytest.fixture(scope="module")
+def otherwise_cut(
+    spark: "SparkSession", base_settings: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> Lake:
+    """All candles at once, in small pieces over many partitions."""
+    settings = with_factors(base_settings, tmp_path_factory.mktemp("cut"))
+    lake = Lake(spark, settings.warehouse)
+    shuffled = spark.conf.get("spark.sql.shuffle.partitions")
+    with pytest.MonkeyPatch.context() as patch, interpreted(spark):
+        patch.setattr(exposures_module, "_BLOCK_CANDLES", 1_200)
+        assert Cut.of(7, SETTINGS.window, 1_200) == Cut(bars=208, coins=3)
+        spark.conf.set("spark.sql.shuffle.partitions", "5")
+        try:
+            write_silver(lake, candles().sample(frac=1, random_state=1))
+            run(spark, settings, "r", factor_returns, factor_exposures)
+        finally:
+            spark.conf.set("spark.sql.shuffle.partitions", str(shuffled))
+    return lake
+
+
+def test_a_lake_that_grew_equals_one_made_at_once_in_other_pieces(
+    grown: Grown, otherwise_cut: Lake
+) -> None:
+    assert tables(grown.lake) == tables(otherwise_cut)
+
+
+def test_the_tables_hold_what_the_kernels_say(otherwise_cut: Lake) -> None:
+    expected = model(candles())
+    found = otherwise_cut.read_own(FACTOR_EXPOSURES).toArrow().to_pandas()
+    found["bar"] = found["open_time"].astype("int64") // STEP_US
+    columns = expected.exposures.column_names
+    whole = expected.exposures.to_pandas().sort_values(["symbol", "bar"], ignore_index=True)
+    pd.testing.assert_frame_equal(
+        found[columns].sort_values(["symbol", "bar"], ignore_index=True),
+        whole,
+        check_exact=True,
+        check_dtype=False,
+    )
+    returns = otherwise_cut.read_own(FACTOR_RETURNS).toArrow().to_pandas().sort_values("open_time")
+    for name in ("market_return", "liquidity_low", "momentum_high", "coins"):
+        np.testing.assert_array_equal(returns[name], expected.returns.to_pandas()[name])
+    months = {f"{time:%Y-%m}" for time in returns["open_time"]}
+    assert set(returns["month"]) == months == {"2026-01", "2026-02"}
+
+
+def test_no_row_of_the_past_changes_with_the_future(grown: Grown) -> None:
+    final = tables(grown.lake)
+    for name, rows in grown.first.items():
+        assert rows
+        assert set(map(repr, rows)) <= set(map(repr, final[name]))
+
+
+def test_a_new_day_is_all_that_is_made_again(grown: Grown) -> None:
+    first, second, third, fourth = grown.done
+    assert first["factor_exposures"].message.startswith("all bars:")
+    day = f"{datetime.fromtimestamp(LATER * 86_400, UTC):%Y-%m-%d}"
+    for name in ("factor_returns", "factor_exposures"):
+        assert second[name].message.startswith(f"from {day} on:")
+        assert third[name].message.startswith(f"from {day} on:")
+        assert fourth[name].status == "unchanged"
+    assert grown.versions[3] == grown.versions[2]
+    bars = 2 * PER_DAY
+    assert f"from {day} on: {bars} bars of up to 7 coins" in third["factor_returns"].message
+    assert third["factor_exposures"].read_versions[FACTOR_RETURNS.full_name] > 0
+
+
+def test_static_buckets_are_one_in_sample_date_and_long_short_is_high_minus_low(
+    spark: "SparkSession", base_settings: Settings, tmp_path: Path
+) -> None:
+    settings = with_factors(base_settings, tmp_path, buckets="static", portfolios="long_short")
+    lake = Lake(spark, settings.warehouse)
+    with interpreted(spark):
+        write_silver(lake, candles())
+        done = run(spark, settings, "static", factor_returns, factor_exposures)
+    assert done["factor_returns"].figures["buckets"] == "static (in-sample)"
+    buckets = lake.read_own(FACTOR_BUCKETS).toArrow().to_pylist()
+    end = datetime.fromtimestamp((FIRST_DAY + DAYS) * 86_400, UTC)
+    assert {(row["as_of"], row["lookback_days"]) for row in buckets} == {(end, None)}
+    held = {(row["factor"], row["symbol"]): row["bucket"] for row in buckets}
+    returns = lake.read_own(FACTOR_RETURNS).toArrow().to_pandas()
+    assert set(returns["buckets"]) == {"static"}
+    # Momentum needs 720 bars in a row: one coin is too new, one has a hole, one ended.
+    without = {symbol for symbol in SYMBOLS if ("momentum", symbol) not in held}
+    assert without == {"BUSDT", "DUSDT", "GUSDT"}
+    assert len(held) == 3 * 7 - 3
+    assert returns["liquidity_low"].notna().all()
+    frame = candles()
+    low = frame[[held["liquidity", symbol] == "low" for symbol in frame["symbol"]]]
+    mean = ((low["close"] - low["open"]) / low["open"]).groupby(low["bar"]).mean()
+    np.testing.assert_allclose(returns.sort_values("open_time")["liquidity_low"], mean, rtol=1e-9)
+    exposures = lake.read_own(FACTOR_EXPOSURES).toArrow().to_pandas()
+    assert exposures["beta_liquidity_low"].isna().all()
+    assert exposures["beta_momentum_high_minus_low"].notna().all()
+    assert exposures["beta_market"].notna().all()
+
+
+def test_too_few_coins_are_told(
+    spark: "SparkSession", base_settings: Settings, tmp_path: Path
+) -> None:
+    settings = with_factors(base_settings, tmp_path)
+    lake, frame = Lake(spark, settings.warehouse), candles()
+    with interpreted(spark):
+        with pytest.raises(NotEnoughData, match="holds no 15m candles of market um"):
+            run(spark, settings, "none", factor_returns)
+        write_silver(lake, frame[frame["symbol"].isin(["AUSDT", "DUSDT"])])
+        run(spark, settings, "two", factor_returns)
+        with pytest.raises(NotEnoughData, match="three coins or more"):
+            run(spark, settings, "two", factor_exposures)
+
+
+@pytest.mark.parametrize("coins", [1, 7, 100, 347, 348, 500, 3000])
+@pytest.mark.parametrize("window", [60, 1440, 20_160])
+def test_no_piece_is_larger_than_it_may_be(coins: int, window: int) -> None:
+    cut = Cut.of(coins, window, candles=1_000_000)
+    assert cut.bars >= window
+    assert cut.coins * (cut.bars + window) <= 1_000_000
+
+
+def test_a_window_too_large_for_any_group_is_worked_on_coin_by_coin() -> None:
+    assert Cut.of(100, 600_000, candles=1_000_000) == Cut(bars=600_000, coins=1)

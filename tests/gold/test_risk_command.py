@@ -1,0 +1,125 @@
+"""The command `candlelake risk` as far as it needs no Spark: what it refuses, what it prints."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from rich.console import Console
+
+from gold.portfolio_risk import FactorModel, Holdings, portfolio_risk
+from gold.risk_at import Measured
+from gold.risk_view import risk_tables
+from lakehouse import cli
+
+CONF = Path(__file__).parents[2] / "conf" / "sample.yaml"
+NAN = np.nan
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(cli.main, ["risk", "--conf", str(CONF), *arguments])
+
+
+def printed(measured: Measured, name: str = "mine") -> str:
+    console = Console(file=io.StringIO(), width=200, color_system=None)
+    for table in risk_tables(measured, name):
+        console.print(table)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def measured(residual: tuple[float, ...] = (0.04, NAN)) -> Measured:
+    factors = ("market_return", "liquidity_low")
+    holdings = Holdings(
+        ("AUSDT", "[bold]USDT"),
+        np.array([0.5, 0.25]),
+        np.array([[1.2, -0.4], [NAN, NAN]]),
+        np.array(residual),
+    )
+    model = FactorModel(factors, np.diag([0.25, 0.01]), np.array([-0.2, NAN]), 1.0)
+    at = datetime(2026, 2, 4, tzinfo=UTC)
+    risk = portfolio_risk(holdings, model)
+    return Measured("um", "1m", at, at, 1440, {"market_return": -0.2}, risk)
+
+
+def row(text: str, first: str) -> list[str]:
+    """Cells of the line that begins with a text."""
+    (line,) = (line for line in text.splitlines() if line[2:].startswith(first))
+    return [cell.strip() for cell in line.strip("│┃").split("│")]
+
+
+def test_the_command_stands_among_the_others() -> None:
+    assert "risk" in cli.main.list_commands(None)  # type: ignore[arg-type]
+    shown = CliRunner().invoke(cli.main, ["risk", "--help"])
+    assert shown.exit_code == 0
+    for option in ("--index", "--csv", "--date", "--conf", "--set"):
+        assert option in shown.output
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("symbol,weight\nBTCUSDT,much\n", "line 2: the weight of BTCUSDT is no number: 'much'"),
+        ("symbol,weight\nA,1\nA,2\n", "line 3: A stands twice"),
+        ("coin,weight\nA,1\n", "no column symbol"),
+    ],
+)
+def test_a_bad_file_is_one_line_before_anything_starts(
+    tmp_path: Path, content: str, words: str
+) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text(content)
+    result = call("--csv", str(path))
+    assert result.exit_code == 1
+    (line,) = result.stderr.splitlines()
+    assert words in line
+    assert str(path) in line
+
+
+def test_two_portfolios_at_once_are_wrong_usage(tmp_path: Path) -> None:
+    result = call("--csv", str(tmp_path / "mine.csv"), "--index", "smart_monthly")
+    assert result.exit_code == 2
+    assert "--index and --csv" in result.stderr
+
+
+def test_a_warehouse_without_tables_is_named(tmp_path: Path) -> None:
+    result = call("--set", f"warehouse={tmp_path}/lake")
+    assert result.exit_code == 1
+    assert "no tables in" in result.stderr
+
+
+def test_exposures_decomposition_and_stress_are_printed() -> None:
+    text = printed(measured())
+    # Exposures 0.6 and -0.2: variance 0.25 x 0.36 + 0.01 x 0.04, and 0.25 x 0.04 specific.
+    assert "Risk of mine" in text
+    assert row(text, "exposures as of")[1] == "2026-02-04 00:00 UTC"
+    assert row(text, "volatility per year")[1] == f"{np.sqrt(0.0904 + 0.01):.1%}"
+    assert row(text, "variance by factors")[1] == "90.0%"
+    assert row(text, "specific variance")[1] == "10.0%"
+    assert row(text, "return if market_return -20.0%")[1] == "-12.0%"
+    assert row(text, "market_return ")[1:] == ["+0.600", "89.6%"]
+    assert row(text, "liquidity_low")[1:] == ["-0.200", "0.4%"]
+    assert row(text, "AUSDT")[1:] == ["50.0%", "90.0%", "10.0%", "100.0%"]
+
+
+def test_what_has_no_exposures_is_named_with_its_weight() -> None:
+    text = printed(measured())
+    assert row(text, "weight with exposures")[1] == "50.0%, 1 of 2 holdings"
+    assert row(text, "[bold]USDT")[1] == "25.0%"
+
+
+def test_a_portfolio_without_any_exposures_says_so() -> None:
+    text = printed(measured((NAN, NAN)), "[mine]")
+    assert "Risk of [mine]" in text
+    assert "no holding has exposures at this time" in text
+    assert "Factors" not in text
+    assert row(text, "AUSDT")[1] == "50.0%"
+
+
+def test_without_a_scenario_there_is_no_stress() -> None:
+    assert "return if" not in printed(replace(measured(), stress={}))

@@ -1,0 +1,161 @@
+"""The factor model as it is read from small tables, beside pandas."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gold.factor_contracts import FACTOR_BUCKETS
+from gold.factor_names import beta_name
+from gold.risk_contracts import (
+    FACTOR_CORRELATIONS,
+    FACTOR_STATISTICS,
+    PORTFOLIO_RISK,
+    RISK_CONTRIBUTIONS,
+)
+from lakehouse.contracts import TableContract
+from lakehouse.settings import Settings
+from lakehouse.tables import Lake
+from ml import factor_results
+from ml.factor_results import load_factor_results
+from tests.gold.made_up_factors import (
+    COINS,
+    DAY,
+    MARKET,
+    START,
+    USED,
+    exposures,
+    factor_returns,
+    factor_settings,
+    write_market,
+)
+from tests.pipelines import changed_settings, interpreted
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+DAYS = 4
+AS_OF = START + DAYS * DAY
+STAMP: dict[str, Any] = {
+    "market": MARKET,
+    "interval": "1h",
+    "buckets": "trailing",
+    "run_id": "run-1",
+    "read_versions": {},
+}
+RISK: dict[str, Any] = {
+    "portfolio": "equal_weight",
+    "weights_interval": "1h",
+    "bars": 30,
+    "covered_weight": 1.0,
+    "uncovered": {"GONEUSDT": 0.1},
+    "annual_volatility": 0.5,
+    "factor_variance": 0.2,
+    "specific_variance": 0.05,
+    "stress": {"market_return": -0.2},
+    "stress_return": -0.1,
+    "conditional_stress_return": None,
+}
+
+
+def put(lake: Lake, contract: TableContract, *given: dict[str, Any]) -> None:
+    """Add rows, but for what they have in common."""
+    times = {"as_of", "weights_as_of"}
+    rows = [
+        {name: value.to_pydatetime() if name in times else value for name, value in row.items()}
+        for row in given
+    ]
+    lake.append(contract, lake.frame(contract, [{**STAMP, **row} for row in rows]))
+
+
+@pytest.fixture(scope="module")
+def settings(base_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    warehouse = str(tmp_path_factory.mktemp("factors") / "lake")
+    return factor_settings(base_settings.model_copy(update={"warehouse": warehouse}))
+
+
+@pytest.fixture(scope="module")
+def lake(spark: SparkSession, settings: Settings) -> Lake:
+    found = Lake(spark, settings.warehouse)
+    dates = [AS_OF - DAY, AS_OF]
+    statistic = {"factor": "market_return", "bars": 96, "newey_west_lags": 3}
+    unknown = ("annual_return", "annual_volatility", "sharpe", "newey_west_t", "monotonicity")
+    part = {"portfolio": "equal_weight", "weights_interval": "1h", "exposure": 0.5}
+    variance = {"factor_variance": 0.1, "specific_variance": 0.0}
+    sorted_by = {"lookback_days": 30, "factor": "liquidity", "bucket": "low"}
+    with interpreted(spark):
+        write_market(spark, found, range(DAYS), "run-1")
+        put(
+            found,
+            FACTOR_BUCKETS,
+            *(
+                {**sorted_by, "as_of": as_of, "symbol": symbol, "value": value}
+                for as_of, values in zip(dates, ((9, 9, 9, 9), (1, 3, 3, 2)), strict=True)
+                for symbol, value in zip(COINS, map(float, values), strict=True)
+            ),
+        )
+        put(
+            found,
+            FACTOR_STATISTICS,
+            *({**dict.fromkeys(unknown), **statistic, "as_of": as_of} for as_of in dates),
+        )
+        pair = {"factor_a": "liquidity_low", "factor_b": "market_return", "rho": 0.5}
+        put(found, FACTOR_CORRELATIONS, *({**pair, "as_of": as_of} for as_of in dates))
+        put(found, PORTFOLIO_RISK, *({**RISK, "as_of": d, "weights_as_of": d} for d in dates))
+        put(
+            found,
+            RISK_CONTRIBUTIONS,
+            *(
+                {**part, **variance, "as_of": as_of, "component": component, "name": component}
+                for as_of in dates
+                for component in ("factor", "holding")
+            ),
+        )
+    return found
+
+
+def test_series_are_thinned_and_small_tables_read_at_their_newest_date(
+    spark: SparkSession, settings: Settings, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(factor_results, "MOST_TIMES", 20)
+    monkeypatch.setattr(factor_results, "LIQUID_COINS", 2)
+    with interpreted(spark):
+        found = load_factor_results(lake, settings)
+    assert found is not None
+    assert (found.first, found.as_of, found.buckets) == (START, AS_OF, "trailing")
+    returns = factor_returns(DAYS).set_index("open_time")[list(USED)].astype(float)
+    growth = np.log1p(returns).resample("6h").sum(min_count=1)
+    shown = found.growth.set_index("time")
+    pd.testing.assert_frame_equal(
+        shown[list(USED)], growth, check_freq=False, check_names=False, check_index_type=False
+    )
+    # The two coins with the highest value at the newest date, ties by name.
+    assert found.exposures["symbol"].unique().tolist() == ["BUSDT", "CUSDT"]
+    every = exposures(DAYS).sort_values("open_time")
+    mine = every[every["symbol"] == "BUSDT"].set_index("open_time")
+    betas = [beta_name(factor) for factor in USED]
+    last = mine[[*betas, "r2"]].resample("4h").last()
+    of_coin = found.exposures[found.exposures["symbol"] == "BUSDT"].set_index("time")
+    np.testing.assert_array_equal(of_coin[[*betas, "r2"]].to_numpy(), last.to_numpy())
+    assert found.statistics["as_of"].tolist() == [AS_OF]
+    assert found.correlations["rho"].tolist() == [0.5]
+    assert found.risk["as_of"].tolist() == [AS_OF - DAY, AS_OF]
+    assert found.risk["uncovered"].tolist() == [{"GONEUSDT": 0.1}] * 2
+    parts = found.contributions[["as_of", "component"]].to_records(index=False).tolist()
+    assert [component for _, component in parts] == ["factor", "factor", "holding"]
+
+
+def test_the_settings_name_the_coins(spark: SparkSession, settings: Settings, lake: Lake) -> None:
+    chosen = changed_settings(settings, report={"symbols": ("AUSDT", "NOSUCHUSDT")})
+    with interpreted(spark):
+        found = load_factor_results(lake, chosen)
+    assert found is not None
+    assert found.exposures["symbol"].unique().tolist() == ["AUSDT"]
+
+
+def test_without_the_model_there_is_nothing(spark: SparkSession, settings: Settings) -> None:
+    elsewhere = Lake(spark, f"{settings.warehouse}-none")
+    assert load_factor_results(elsewhere, settings) is None

@@ -1,0 +1,217 @@
+"""What the report says of the factor model, by made-up results, and what its figures show."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from gold.factor_names import LONG_SHORT_FACTORS, MARKET_RETURN
+from gold.risk_rows import SORTED_FACTORS
+from lakehouse.intervals import Interval
+from ml import factor_plots
+from ml.factor_results import MOST_TIMES, spacing
+from ml.factor_section import FactorSection, factor_exports, factor_section
+from ml.report_page import render
+from tests.ml.made_up_factors import COINS, HOSTILE, TIMES, factor_results
+from tests.ml.test_report import report_data
+
+MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
+NAN = np.nan
+
+
+@pytest.fixture(scope="module")
+def section() -> FactorSection:
+    return factor_section(factor_results())
+
+
+def png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=40)
+    return buffer.getvalue()
+
+
+def panels(figure: Figure) -> list[Axes]:
+    """Axes but for those of colour bars, as they stand after the layout."""
+    figure.draw_without_rendering()
+    return [axes for axes in figure.axes if axes.get_label() != "<colorbar>"]
+
+
+def test_the_span_names_market_bars_times_and_buckets(section: FactorSection) -> None:
+    assert section.span == (
+        "USDT-margined perpetual futures, 1m, 2026-02-01 to 2026-02-04 00:00 UTC, trailing buckets"
+    )
+    assert not section.in_sample
+    assert factor_section(factor_results("static")).in_sample
+
+
+def test_statistics_stand_in_the_order_of_the_model(section: FactorSection) -> None:
+    titles = [row[0] for row in section.statistics.rows]
+    factors = (*SORTED_FACTORS, *LONG_SHORT_FACTORS)
+    assert titles == [factor_plots.title_of(factor) for factor in factors]
+    assert section.statistics.rows[0][1:] == (
+        *("4,320", "25.0%", "50.0%", "0.50", f"{MINUS}1.25", DASH),
+    )
+    assert section.statistics.rows[-1][-1] == "0.50"
+
+
+def test_risk_stress_and_what_is_left_out_are_told_in_words(section: FactorSection) -> None:
+    equal, index = section.portfolios
+    assert equal.name == "equal_weight, weights of 1m candles"
+    assert equal.summary == (
+        "Volatility 50.0% per year: 80.0% of the variance comes from the factors, 20.0% is "
+        "specific to the holdings."
+    )
+    assert f"market {MINUS}20.0%" in equal.stress
+    assert equal.stress.index(f"{MINUS}19.0%") < equal.stress.index(f"{MINUS}4.0%")
+    assert equal.uncovered == ""
+    assert index.uncovered == (
+        "Without exposures and in none of these figures, 30.0% of the weight: "
+        f"{HOSTILE} 20.0%, GONEUSDT 10.0%."
+    )
+
+
+def test_every_figure_is_a_png_with_words(section: FactorSection) -> None:
+    assert set(section.images) == {"growth", "correlations", "exposures", "r2"}
+    for portfolio in section.portfolios:
+        assert set(portfolio.images) == {"risk", "exposures"}
+    every = [section.images, *(portfolio.images for portfolio in section.portfolios)]
+    for image in (image for images in every for image in images.values()):
+        assert base64.b64decode(image.png).startswith(b"\x89PNG")
+        assert image.alt
+
+
+def test_a_portfolio_without_any_exposures_has_words_and_no_figure() -> None:
+    results = factor_results()
+    nothing = {"annual_volatility": 0.0, "factor_variance": 0.0, "specific_variance": 0.0}
+    bare = replace(results, risk=results.risk.assign(**nothing, stress=[{}] * 6))
+    bare.contributions.drop(bare.contributions.index, inplace=True)
+    for portfolio in factor_section(bare).portfolios:
+        assert portfolio.summary == "No holding has exposures at that time."
+        assert portfolio.images == {}
+        assert portfolio.stress == ""
+
+
+def test_a_model_without_exposures_has_its_factors_alone() -> None:
+    results = factor_results()
+    bare = replace(results, exposures=results.exposures[:0], risk=results.risk[:0])
+    assert set(factor_section(bare).images) == {"growth", "correlations"}
+    assert factor_section(bare).portfolios == ()
+
+
+def test_the_page_has_the_section_with_names_escaped() -> None:
+    html = render(replace(report_data(), factors=factor_results("static")))
+    assert "Factor model" in html
+    assert "the coins were sorted with the whole sample in view" in html
+    assert HOSTILE not in html
+    assert "&lt;b&gt;$\\frac$USDT" in html
+    assert "Factor model" not in render(report_data())
+
+
+def test_csv_files_have_every_row() -> None:
+    results = factor_results()
+    files = factor_exports(results)
+    assert {name: len(frame) for name, frame in files.items()} == {
+        "factor_statistics.csv": 13,
+        "portfolio_risk.csv": 6,
+        "risk_contributions.csv": 64,
+    }
+    assert "uncovered" not in files["portfolio_risk.csv"]
+
+
+@pytest.mark.parametrize(
+    ("span", "interval", "expected"),
+    [
+        ("5D", "1m", "30min"),
+        ("1h", "1m", "1min"),
+        ("1h", "1d", "1D"),
+        ("365D", "1m", "1D"),
+        ("2000D", "1m", "5D"),
+        ("0D", "1m", "1min"),
+    ],
+)
+def test_a_series_has_few_points_on_a_round_grid(
+    span: str, interval: Interval, expected: str
+) -> None:
+    step = pd.Timedelta(spacing(pd.Timedelta(span), interval), "us")
+    assert step == pd.Timedelta(expected)
+    assert pd.Timedelta(span) / step <= MOST_TIMES
+
+
+def test_growth_compounds_and_begins_at_nothing() -> None:
+    results = factor_results()
+    times = TIMES[:3].tz_localize(None).to_numpy()
+    levels = {factor: np.array([0.0, 0.1, -0.05]) for factor in SORTED_FACTORS}
+    figure = factor_plots.cumulative_returns(times, levels)
+    axes = panels(figure)
+    assert [each.get_title(loc="left") for each in axes] == [
+        *("market", "liquidity", "volatility", "momentum"),
+    ]
+    assert [len(each.lines) for each in axes[1:]] == [4, 4, 4]
+    assert np.asarray(axes[1].lines[1].get_ydata()).tolist() == [0.0, 0.1, -0.05]
+    assert factor_section(results).images["growth"].png
+
+
+def test_correlations_keep_the_order_of_the_factors_and_tell_their_numbers() -> None:
+    matrix = np.array([[1.0, 0.914, NAN], [0.914, 1.0, NAN], [NAN, NAN, NAN]])
+    figure = factor_plots.factor_correlations(SORTED_FACTORS[:3], matrix)
+    (axes,) = panels(figure)
+    assert [label.get_text() for label in axes.get_yticklabels()] == [
+        *("market", "liquidity low", "liquidity medium"),
+    ]
+    assert [text.get_text() for text in axes.texts] == ["0.91", "0.91"]
+    assert png(figure)
+
+
+def test_each_coin_has_a_strip_over_the_same_times_and_colours() -> None:
+    times = TIMES[:4].tz_localize(None).to_numpy()
+    betas = {coin: np.full((4, 2), value) for coin, value in zip(COINS, (0.5, -3.0), strict=True)}
+    betas["AUSDT"][1] = NAN
+    figure = factor_plots.exposures_over_time(times, SORTED_FACTORS[:2], betas, "Exposures")
+    strips = panels(figure)
+    assert [axes.get_title(loc="left") for axes in strips] == list(COINS)
+    images = [axes.images[0] for axes in strips]
+    assert {image.get_clim() for image in images} == {(-3.0, 3.0)}
+    shown = images[0].get_array()
+    assert shown is not None
+    np.testing.assert_array_equal(np.ma.filled(shown, NAN), [[0.5, NAN, 0.5, 0.5]] * 2)
+    assert png(figure)
+
+
+def test_one_time_alone_can_be_drawn() -> None:
+    times = TIMES[:1].tz_localize(None).to_numpy()
+    assert png(
+        factor_plots.exposures_over_time(times, ["market_return"], {"A": np.ones((1, 1))}, "")
+    )
+    assert png(factor_plots.explained_over_time(times, {HOSTILE: np.array([0.5])}))
+
+
+def test_bars_of_the_decomposition_sum_to_the_whole() -> None:
+    factors = {MARKET_RETURN: 0.9, "liquidity_low": -0.1}
+    holdings = {HOSTILE: (0.7, 0.15), "AUSDT": (0.1, 0.05)}
+    figure = factor_plots.risk_decomposition(factors, 0.2, holdings, "mine")
+    left, right = panels(figure)
+    assert [label.get_text() for label in left.get_yticklabels()] == [
+        *("market", "liquidity low", "specific"),
+    ]
+    assert sum(bar.get_width() for bar in left.patches) == pytest.approx(1.0)
+    assert sum(bar.get_width() for bar in right.patches) == pytest.approx(1.0)
+    assert [text.get_text() for text in left.texts] == ["90.0%", f"{MINUS}10.0%", "20.0%"]
+    assert [text.get_text() for text in right.texts] == ["85.0%", "15.0%"]
+    assert png(figure)
+
+
+def test_small_holdings_are_drawn_as_one() -> None:
+    holdings = {f"S{place}": (0.03, 0.01) for place in range(25)}
+    figure = factor_plots.risk_decomposition({MARKET_RETURN: 0.75}, 0.25, holdings, "mine")
+    _, right = panels(figure)
+    names = [label.get_text() for label in right.get_yticklabels()]
+    assert len(names) == factor_plots.MOST_HOLDINGS
+    assert names[-1] == "6 others"
+    assert sum(bar.get_width() for bar in right.patches) == pytest.approx(1.0)
