@@ -105,10 +105,11 @@ def _remove(context: TaskContext, names: Sequence[str]) -> None:
     scope = equals(context.settings.scope)
     # Weights and decisions last: they tell a later run, if this one is stopped, what is left.
     for contract in (*_LEVELS, *_DETERMINED):
-        if context.lake.exists(contract):
-            column = "rulebook" if contract in _LEVELS else "index_name"
-            where = f"{scope} AND {is_in(column, names)}"
-            context.lake.replace(contract, context.lake.frame(contract, []), where)
+        column = "rulebook" if contract in _LEVELS else "index_name"
+        where = f"{scope} AND {is_in(column, names)}"
+        lake = context.lake
+        if lake.exists(contract) and not lake.read_own(contract).where(where).isEmpty():
+            lake.replace(contract, lake.frame(contract, []), where)
 
 
 def _too_short(rulebook: Rulebook) -> str:
