@@ -63,9 +63,19 @@ class LeadersPortfolio:
 
 def leaders_rulebook(settings: Settings) -> Rulebook:
     """The index's rules where they say who is eligible and how trades are done, by month."""
-    clusters = settings.ml.kmeans.clusters
-    own = {"calendar": "monthly", "top_n": clusters, "weighting": "equal", "cap": 1.0, "floor": 0.0}
+    own = leaders_rules(settings.ml.kmeans.clusters)
     return Rulebook(LEADERS, settings.index.model_copy(update=own))
+
+
+def leaders_rules(clusters: int) -> dict[str, object]:
+    """The rules in which the portfolio differs from the index."""
+    return {
+        "calendar": "monthly",
+        "top_n": clusters,
+        "weighting": "equal",
+        "cap": 1.0,
+        "floor": 0.0,
+    }
 
 
 def leaders_portfolio(context: TaskContext) -> LeadersPortfolio | None:

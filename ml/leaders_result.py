@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -11,7 +12,7 @@ from lakehouse.sql import equals
 from ml.contracts import LEADER_LEVELS, LEADER_STATISTICS, MONTHLY_CLUSTERS
 from ml.frames import rows, to_pandas
 from ml.index_results import IndexResult, levels_by_day, recorded_rules, rows_of_index
-from ml.leaders_portfolio import LEADERS
+from ml.leaders_portfolio import LEADERS, leaders_rules
 
 if TYPE_CHECKING:
     from lakehouse.settings import Settings
@@ -51,6 +52,16 @@ def load_leaders(lake: Lake, settings: Settings, run_id: str) -> IndexResult | N
         name=LEADERS,
         run_id=run_id,
         interval=settings.archive.interval,
-        rules=recorded_rules(recorded, run_id, LEADERS, settings),
+        rules={
+            **recorded_rules(recorded, run_id, LEADERS, settings),
+            **leaders_rules(_clusters(recorded, settings)),
+        },
         **{name: rows_of_index(frame, name, LEADERS) for name, frame in tables.items()},
     )
+
+
+def _clusters(recorded: pd.DataFrame, settings: Settings) -> int:
+    """How many leaders a month may have, as the run was set."""
+    if recorded.empty:
+        return settings.ml.kmeans.clusters
+    return int(json.loads(recorded["settings"].iloc[-1])["ml"]["kmeans"]["clusters"])

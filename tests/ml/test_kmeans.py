@@ -12,8 +12,10 @@ from sklearn.preprocessing import StandardScaler
 from gold.contracts import ASSET_METRICS
 from lakehouse.errors import NotEnoughData
 from lakehouse.settings import Settings
+from lakehouse.tables import Lake
 from ml.contracts import CLUSTERS, LEADER_LEVELS, LEADER_STATISTICS, MONTHLY_CLUSTERS
 from ml.kmeans import MEASURES, run_kmeans
+from ml.leaders_result import load_leaders
 from silver.contracts import LISTINGS
 from tests.conftest import ContextFactory
 from tests.ml import market
@@ -96,6 +98,14 @@ def test_the_leaders_of_each_month_are_held(trained: Trained) -> None:
     total = expected.iloc[-1] / 1000 - 1
     assert statistics["cluster_leaders", "total_return"] == pytest.approx(total)
     assert 0 <= statistics["cluster_leaders", "random_share_below"] <= 1
+
+
+def test_the_report_knows_the_rules_by_which_the_leaders_were_held(trained: Trained) -> None:
+    found = load_leaders(Lake(trained.spark, trained.settings.warehouse), trained.settings, RUN_ID)
+    assert found is not None
+    assert (found.rules["top_n"], found.rules["weighting"]) == (3, "equal")
+    assert found.rules["top_n"] != trained.settings.index.top_n
+    assert found.rules["cost_bps"] == trained.settings.index.cost_bps
 
 
 def test_the_leaders_are_a_child_run_that_walked_forward(trained: Trained) -> None:
