@@ -179,7 +179,7 @@ class Landing:
         name = remote.key.file_name
         outdated = folder.is_outdated(remote)
         try:
-            landed, verified = land_file(
+            landed, is_settled = land_file(
                 self._http,
                 self._archive_url,
                 folder.folder / name,
@@ -202,7 +202,7 @@ class Landing:
                     f"last time with {error}: try later, a new run goes on from here"
                 )
         else:
-            folder.done(name, landed if verified else None)
+            folder.done(name, landed if is_settled else None)
             with self._lock:
                 self._failures_in_a_row = 0
                 self.account.landed.append(

@@ -136,8 +136,6 @@ def remote_files(objects: Iterable[ListedObject]) -> tuple[list[RemoteFile], lis
             unexpected.append(source_file)
             continue
         checksum = by_key.get(source_file + CHECKSUM_SUFFIX)
-        checksum_edition = "" if checksum is None else checksum.edition
-        files.append(
-            RemoteFile(key, listed.size_bytes, listed.etag, listed.edition, checksum_edition)
-        )
+        signed = ("", "") if checksum is None else (checksum.etag, checksum.edition)
+        files.append(RemoteFile(key, listed.size_bytes, listed.etag, listed.edition, *signed))
     return files, unexpected

@@ -29,7 +29,7 @@ from bronze.remote import RemoteListing, land_archive
 from bronze.universe import Universe, named_universe
 from lakehouse.errors import ArchiveError, EnvironmentProblem
 from lakehouse.settings import ArchiveSettings
-from tests.bronze.archive_server import ServedArchive, seeded_faults, served
+from tests.bronze.archive_server import ENDLESS_BYTES, ServedArchive, seeded_faults, served
 from tests.support import as_csv, month_of_candles, put_file
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "币安人生USDT")
@@ -234,6 +234,98 @@ def test_a_mismatch_is_downloaded_afresh_once_and_landed_as_published(
     assert archive.object_requests() == []
 
 
+def test_a_mismatching_republication_leaves_the_last_good_zip(
+    archive: ServedArchive, tmp_path: Path
+) -> None:
+    land(archive, tmp_path / "landing")
+    before = files_of(tmp_path / "landing")
+    key = put(archive.root, "ETHUSDT", "2025-01", start=300.0, checksum="0" * 64)
+    found = land(archive, tmp_path / "landing")
+    assert files_of(tmp_path / "landing") == before
+    # The reader is given the published checksum, and so refuses the file.
+    assert {each.key.source_file: each.published_sha256 for each in found.account.landed} == {
+        key: "0" * 64
+    }
+    put(archive.root, "ETHUSDT", "2025-01", start=300.0)
+    land(archive, tmp_path / "landing")
+    assert files_of(tmp_path / "landing") == wanted_of(archive.root)
+
+
+@pytest.mark.parametrize("part", ["", CHECKSUM_SUFFIX, "both"])
+def test_a_cache_that_is_older_than_the_listing_settles_nothing(
+    archive: ServedArchive, tmp_path: Path, part: str
+) -> None:
+    land(archive, tmp_path / "landing")
+    old = files_of(archive.root)
+    key = put(archive.root, "ETHUSDT", "2025-01", start=500.0)
+    keys = [key, key + CHECKSUM_SUFFIX] if part == "both" else [key + part]
+    archive.cached = {key: old[key] for key in keys}
+    land(archive, tmp_path / "landing")
+    land(archive, tmp_path / "landing")
+    archive.cached = {}
+    land(archive, tmp_path / "landing")
+    assert files_of(tmp_path / "landing") == wanted_of(archive.root)
+    archive.forget()
+    land(archive, tmp_path / "landing")
+    assert archive.object_requests() == []
+
+
+def test_an_unsigned_zip_from_an_old_cache_settles_nothing(
+    archive: ServedArchive, tmp_path: Path
+) -> None:
+    (archive.root / (KEY + CHECKSUM_SUFFIX)).unlink()
+    land(archive, tmp_path / "landing")
+    archive.cached = {KEY: (archive.root / KEY).read_bytes()}
+    put(archive.root, "BTCUSDT", "2025-01", start=500.0, checksum=None)
+    (archive.root / (KEY + CHECKSUM_SUFFIX)).unlink(missing_ok=True)
+    land(archive, tmp_path / "landing")
+    archive.cached = {}
+    land(archive, tmp_path / "landing")
+    assert files_of(tmp_path / "landing") == wanted_of(archive.root)
+
+
+@pytest.mark.parametrize("answer", ["page", "missing"])
+@pytest.mark.parametrize("is_zip_wrong", [False, True])
+@pytest.mark.parametrize("is_known", [False, True])
+def test_one_wrong_answer_for_a_checksum_heals(
+    archive: ServedArchive, tmp_path: Path, answer: str, is_zip_wrong: bool, is_known: bool
+) -> None:
+    if is_known:
+        land(archive, tmp_path / "landing")
+        put(archive.root, "BTCUSDT", "2025-01", start=500.0)
+    before = files_of(tmp_path / "landing")
+    wrong = [KEY + CHECKSUM_SUFFIX, *([KEY] if is_zip_wrong and answer == "page" else [])]
+    page = b"<html>please log in</html>"
+    archive.cached = {key: page for key in wrong if answer == "page"}
+    archive.hidden = set(wrong) if answer == "missing" else set()
+    found = land(archive, tmp_path / "landing")
+    told = {each.key.source_file: each.published_sha256 for each in found.account.landed}
+    assert told[KEY] is None
+    if is_known:
+        assert files_of(tmp_path / "landing") == before
+    archive.cached, archive.hidden = {}, set()
+    healed = land(archive, tmp_path / "landing")
+    assert [each.key.source_file for each in healed.account.landed] == [KEY]
+    assert healed.account.landed[0].published_sha256 is not None
+    assert files_of(tmp_path / "landing") == wanted_of(archive.root)
+    archive.forget()
+    land(archive, tmp_path / "landing")
+    assert archive.object_requests() == []
+
+
+@pytest.mark.parametrize("suffix", ["", CHECKSUM_SUFFIX])
+def test_a_body_without_end_is_left(archive: ServedArchive, tmp_path: Path, suffix: str) -> None:
+    endless = "/" + KEY + suffix
+    archive.faults = lambda path, count: "endless" if path == endless else None
+    found = land(archive, tmp_path / "landing")
+    assert [each.key.source_file for each in found.account.failed] == [KEY]
+    assert archive.sent[KEY + suffix] < ENDLESS_BYTES / 2
+    assert not list((tmp_path / "landing").rglob("*.part"))
+    archive.faults = lambda path, count: None
+    land(archive, tmp_path / "landing")
+    assert files_of(tmp_path / "landing") == wanted_of(archive.root)
+
+
 def test_a_download_that_was_wrong_once_is_right_afresh(
     archive: ServedArchive, tmp_path: Path
 ) -> None:
@@ -307,7 +399,8 @@ def test_an_old_edition_stays_where_the_new_one_cannot_be_had(
     archive.faults = lambda path, count: "503" if path == "/" + key else None
     found = land(archive, tmp_path / "landing")
     assert [each.key.source_file for each in found.account.failed] == [key]
-    assert files_of(tmp_path / "landing")[key] == before[key]
+    # The ZIP and the CHECKSUM that fits it.
+    assert files_of(tmp_path / "landing") == before
     archive.faults = lambda path, count: None
     land(archive, tmp_path / "landing")
     assert files_of(tmp_path / "landing") == wanted_of(archive.root)
