@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from bronze.archive import ListedFile
 from bronze.batches import load_files
 from bronze.commits import Loaded
+from bronze.differences import Difference
 from bronze.http import Sleep
 from bronze.ledger import Ledger
-from bronze.plan import Hole, LedgerEntry, holes, missing_days, needs_reading, wanted_files
+from bronze.plan import (
+    Doubts,
+    Hole,
+    LedgerEntry,
+    doubts_of,
+    holes,
+    missing_days,
+    needs_reading,
+    wanted_files,
+)
 from bronze.source import Source, open_source
 from bronze.symbols import record_symbols
 from lakehouse.errors import ArchiveError
@@ -32,11 +42,13 @@ class _Plan:
         source: All that it lists of the universe, in whatever month, and where the files are.
         files: The wanted files.
         holes: Missing months of `files`.
+        missing_days: Missing days of its months.
     """
 
     source: Source
     files: tuple[ListedFile, ...]
     holes: tuple[Hole, ...]
+    missing_days: tuple[Hole, ...]
 
 
 def run_ingest_archive(context: TaskContext, sleep: Sleep | None = None) -> TaskOutcome:
@@ -51,31 +63,55 @@ def run_ingest_archive(context: TaskContext, sleep: Sleep | None = None) -> Task
             months and symbols.
         EnvironmentProblem: The landing folder of an http archive has no room.
     """
-    plan = _plan(open_source(context, sleep), context.settings)
     ledger = Ledger.read(context)
-    due = needs_reading(plan.files, ledger.entries)
-    log.info("%d files wanted, %d of them to be read", len(plan.files), len(due))
+    doubts = doubts_of(ledger.entries)
+    plan = _plan(open_source(context, sleep, doubts), context.settings, doubts)
+    if context.settings.archive.is_remote:
+        # The landing may have taken hours.
+        ledger = Ledger.read(context)
     named = record_symbols(context, plan.source.files)
-    loaded = load_files(context, str(plan.source.root.absolute()), due, ledger)
+    due, loaded = _load(context, plan, ledger)
+    # Months that have turned out to be broken: their days, if the archive has any.
+    doubts = doubts_of(ledger.entries)
+    if not set(_wanted(plan.source, context.settings, doubts)) <= set(plan.files):
+        plan = _plan(open_source(context, sleep, doubts), context.settings, doubts)
+        also_due, also_loaded = _load(context, plan, ledger)
+        due, loaded = due | also_due, loaded + also_loaded
     return _outcome(plan, ledger.entries, due, loaded, named)
 
 
-def _plan(source: Source, settings: Settings) -> _Plan:
+def _load(context: TaskContext, plan: _Plan, ledger: Ledger) -> tuple[set[str], Loaded]:
+    """Load what the ledger lacks; returns the names of the files that were read as well."""
+    due = needs_reading(plan.files, ledger.entries)
+    log.info("%d files wanted, %d of them to be read", len(plan.files), len(due))
+    loaded = load_files(context, str(plan.source.root.absolute()), due, ledger)
+    return {file.key.source_file for file in due}, loaded
+
+
+def _wanted(source: Source, settings: Settings, doubts: Doubts) -> tuple[ListedFile, ...]:
     archive = settings.archive
-    files = wanted_files(source.files, archive.start, archive.end)
+    return wanted_files(source.files, archive.start, archive.end, doubts.broken)
+
+
+def _plan(source: Source, settings: Settings, doubts: Doubts) -> _Plan:
+    archive = settings.archive
+    files = _wanted(source, settings, doubts)
     if not files:
         raise ArchiveError(
             f"{archive.url} holds no {archive.interval} candles of market {archive.market} from "
             f"{archive.start} to {archive.end} for universe.mode={settings.universe.mode}: check "
             "these settings"
         )
-    return _Plan(source, files, holes(source.files, archive.start, archive.end))
+    months = archive.start, archive.end
+    # A file after the last month shows that a symbol lived on.
+    days = [day for day in missing_days(source.files) if months[0] <= day.period[:7] <= months[1]]
+    return _Plan(source, files, holes(source.files, *months), tuple(days))
 
 
 def _outcome(
     plan: _Plan,
     ledger: Mapping[str, LedgerEntry],
-    due: Sequence[ListedFile],
+    due: Collection[str],
     loaded: Loaded,
     new_symbols: int,
 ) -> TaskOutcome:
@@ -99,14 +135,11 @@ def _outcome(
             f"{name.rpartition('/')[2]}: {entry.status}" for name, entry in failed.items()
         )
     if loaded.superseded:
-        found = loaded.difference
-        figures["daily files superseded"] = (
-            f"{loaded.superseded:,}; bars that their monthly files removed {found.removed:,}, "
-            f"added {found.added:,}, changed {found.changed:,}"
-        )
+        figures["daily files superseded"] = f"{loaded.superseded:,}; {_told(loaded.difference)}"
     for label, names in (
         ("missing months", _names(plan.holes)),
-        ("missing days", _names(missing_days(plan.files))),
+        ("missing days", _names(plan.missing_days)),
+        ("months that supersede no days", _beside_days(plan.files, ledger)),
         ("unexpected names", plan.source.unexpected),
         ("symbols not in the archive", plan.source.universe.absent),
         ("leveraged tokens left out", plan.source.universe.leveraged),
@@ -121,6 +154,27 @@ def _outcome(
         message = f"{loaded.files:,} of {total:,} files new or changed, {len(failed):,} failed"
     is_unchanged = not (written or new_symbols or plan.source.has_snapshot)
     return TaskOutcome(message, figures, unchanged=is_unchanged)
+
+
+def _told(difference: Difference | None) -> str:
+    if difference is None:
+        return "bars that their monthly files changed: not known, see the log"
+    return (
+        f"bars that their monthly files removed {difference.removed:,}, "
+        f"added {difference.added:,}, changed {difference.changed:,}"
+    )
+
+
+def _beside_days(files: Collection[ListedFile], ledger: Mapping[str, LedgerEntry]) -> list[str]:
+    """Monthly files that take the place of no day, since lines of them were refused."""
+    with_days = {(f.key.symbol, f.key.month) for f in files if f.key.cadence == "daily"}
+    return [
+        f"{file.key.file_name}: {ledger[file.key.source_file].rejected_lines:,} rejected lines"
+        for file in files
+        if file.key.cadence == "monthly"
+        and (file.key.symbol, file.key.month) in with_days
+        and ledger[file.key.source_file].rejected_lines
+    ]
 
 
 def _names(missing: Iterable[Hole]) -> list[str]:

@@ -12,7 +12,7 @@ import logging
 import os
 import shutil
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -124,8 +124,13 @@ class Landing:
         if error is None or self._failure is not None:
             self._checkpoint()
 
-    def add(self, files: Sequence[RemoteFile]) -> None:
+    def add(self, files: Sequence[RemoteFile], damaged: Set[str] = frozenset()) -> None:
         """Plan the files of one folder of the archive: those that are not there are queued.
+
+        Args:
+            files: The files.
+            damaged: Source files that are to be compared with their checksums though they are
+                there.
 
         Raises:
             LandingStopped: The disk has no room for what is planned so far, or the server fails for
@@ -139,7 +144,7 @@ class Landing:
         due: list[RemoteFile] = []
         for remote in files:
             landed = folder.current(remote)
-            if landed is None:
+            if landed is None or remote.key.source_file in damaged:
                 due.append(remote)
             else:
                 there = ListedFile(remote.key, landed.size_bytes, landed.published_sha256)

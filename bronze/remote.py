@@ -19,7 +19,7 @@ from bronze.http import Http
 from bronze.landed import RemoteFile
 from bronze.landing import Landing, LandingAccount, locked
 from bronze.listing import ListedObject, listed_symbols, pages
-from bronze.plan import wanted_files
+from bronze.plan import NO_DOUBTS, Doubts, wanted_files
 from bronze.progress import landing_progress
 from bronze.universe import Universe
 from lakehouse.console import err
@@ -53,6 +53,7 @@ def land_archive(
     archive: ArchiveSettings,
     universe_of: Callable[[Collection[str]], Universe],
     stop: threading.Event,
+    doubts: Doubts = NO_DOUBTS,
 ) -> RemoteListing:
     """List the archive and land the files that the settings want, both at the same time.
 
@@ -61,6 +62,7 @@ def land_archive(
         archive: Its addresses, the landing folder, and what is wanted.
         universe_of: From all symbols of the archive, those that are wanted.
         stop: Set it to break the landing off.
+        doubts: What an earlier run found wrong with landed files.
 
     Raises:
         ArchiveError: The listing cannot be had.
@@ -74,17 +76,19 @@ def land_archive(
     others: list[ListedFile] = []
     root = Path(archive.landing)
 
-    def plan(symbol: str) -> None:
+    def land(symbol: str) -> None:
         remotes, unexpected = _list_symbol(http, archive, symbol, symbols)
         listed = [ListedFile(each.key, each.size_bytes, None) for each in remotes]
-        wanted = {f.key.source_file for f in wanted_files(listed, archive.start, archive.end)}
+        plan = wanted_files(listed, archive.start, archive.end, doubts.broken)
+        wanted = {file.key.source_file for file in plan}
         for cadence in _CADENCES:
             landing.add(
                 [
                     each
                     for each in remotes
                     if each.key.cadence == cadence and each.key.source_file in wanted
-                ]
+                ],
+                doubts.damaged,
             )
         found.unexpected.extend(unexpected)
         others.extend(file for file in listed if file.key.source_file not in wanted)
@@ -95,7 +99,7 @@ def land_archive(
         Landing(http, archive.url, root, archive.transfers, progress, stop) as landing,
         ThreadPoolExecutor(LISTINGS_AT_ONCE, thread_name_prefix="listing") as lister,
     ):
-        for _ in lister.map(plan, found.universe.symbols):
+        for _ in lister.map(land, found.universe.symbols):
             pass
     found.account = landing.account
     found.files = [*landing.account.files, *others]

@@ -19,6 +19,7 @@ from bronze.contracts import EXCHANGE_SYMBOLS
 from bronze.exchange import ExchangeSymbol, exchange_symbols
 from bronze.http import Http, Sleep
 from bronze.landing import LandingAccount
+from bronze.plan import NO_DOUBTS, Doubts
 from bronze.remote import LISTINGS_AT_ONCE, land_archive
 from bronze.universe import (
     Universe,
@@ -58,12 +59,15 @@ class Source:
     has_snapshot: bool = False
 
 
-def open_source(context: TaskContext, sleep: Sleep | None = None) -> Source:
+def open_source(
+    context: TaskContext, sleep: Sleep | None = None, doubts: Doubts = NO_DOUBTS
+) -> Source:
     """List the archive; over http, land the wanted files as well.
 
     Args:
         context: The task's; a snapshot of the exchange is kept through its lake.
         sleep: Waits between two attempts of a request; None waits in real time.
+        doubts: What the ledger says against files.
 
     Raises:
         ArchiveError: The archive, its listing or the exchange cannot be had or are none.
@@ -83,7 +87,8 @@ def open_source(context: TaskContext, sleep: Sleep | None = None) -> Source:
     if settings.archive.is_remote:
         _require_addresses(settings.archive)
         root = Path(settings.archive.landing)
-        found = land_archive(http, settings.archive, partial(_universe, settings, exchange), stop)
+        universe_of = partial(_universe, settings, exchange)
+        found = land_archive(http, settings.archive, universe_of, stop, doubts)
         files, unexpected, universe = found.files, found.unexpected, found.universe
         figures |= _told(found.account)
     else:

@@ -24,7 +24,7 @@ from bronze.archive import CHECKSUM_SUFFIX, list_folder
 from bronze.download import part_name
 from bronze.http import ATTEMPTS, Http
 from bronze.landed import RECORD_NAME
-from bronze.plan import holes, wanted_files
+from bronze.plan import Doubts, holes, wanted_files
 from bronze.remote import RemoteListing, land_archive
 from bronze.universe import Universe, named_universe
 from lakehouse.errors import ArchiveError, EnvironmentProblem
@@ -504,6 +504,30 @@ def test_a_damaged_or_removed_file_is_fetched_again(
     path.unlink() if damage is None else path.write_bytes(damage)
     land(archive, tmp_path / "landing")
     assert files_of(tmp_path / "landing") == wanted_of(archive.root)
+
+
+def test_a_damaged_file_of_the_right_size_is_fetched_again_once_the_ledger_says_so(
+    archive: ServedArchive, tmp_path: Path
+) -> None:
+    land(archive, tmp_path / "landing")
+    path = tmp_path / "landing" / KEY
+    whole = path.read_bytes()
+    path.write_bytes(whole[:100] + bytes([whole[100] ^ 1]) + whole[101:])
+    archive.forget()
+    http, given = Http(4, lambda seconds: None), settings_of(archive, tmp_path / "landing")
+    doubts = Doubts(damaged={KEY})
+    found = land_archive(http, given, everything, threading.Event(), doubts)
+    assert archive.object_requests() == [KEY + CHECKSUM_SUFFIX, KEY]
+    assert [each.key.source_file for each in found.account.landed] == [KEY]
+    assert files_of(tmp_path / "landing") == wanted_of(archive.root)
+
+
+def test_the_days_of_a_broken_month_are_landed(archive: ServedArchive, tmp_path: Path) -> None:
+    http, given = Http(4, lambda seconds: None), settings_of(archive, tmp_path / "landing")
+    doubts = Doubts(broken={("BTCUSDT", "2025-02")})
+    land_archive(http, given, everything, threading.Event(), doubts)
+    landed = {key for key in files_of(tmp_path / "landing") if "2025-02-01" in key}
+    assert {key.rpartition("/")[2].partition(".")[0] for key in landed} == {"BTCUSDT-1d-2025-02-01"}
 
 
 @settings(max_examples=15, deadline=None)
