@@ -15,7 +15,7 @@ from bronze.archive import ArchiveKey, ListedFile
 from bronze.commits import Loaded, commit_files, forget_rejected, lines_of_files, superseded_days
 from bronze.contracts import KLINES
 from bronze.ledger import Ledger, LedgerRow, before_the_cut, content, is_cut_short
-from bronze.lines import time_unit_of
+from bronze.lines import MIN_MICROSECONDS, MIN_MILLISECONDS, time_unit_of
 from bronze.loading import FileToRead, facts_of, file_facts, whole_klines_of
 from bronze.plan import daily_files_of, whole_months
 from bronze.reading import download_failed
@@ -119,7 +119,8 @@ def _load_whole(
         .agg(
             F.count("*").alias("rows"),
             F.min("line").alias("first_line"),
-            F.min_by("open_time", "line").alias("open_time"),
+            F.count_if(F.col("open_time") >= MIN_MILLISECONDS).alias("milliseconds"),
+            F.count_if(F.col("open_time") >= MIN_MICROSECONDS).alias("microseconds"),
         )
     )
     return {
@@ -133,7 +134,7 @@ def _load_whole(
             "rows": row["rows"],
             "rejected_lines": 0,
             "has_header": row["first_line"] == 2,
-            "time_unit": time_unit_of(row["open_time"]),
+            "time_unit": time_unit_of(row["rows"], row["milliseconds"], row["microseconds"]),
         }
         for row in committed.toArrow().to_pylist()
         if row["source_file"] in listed

@@ -103,9 +103,7 @@ def _plan(source: Source, settings: Settings, doubts: Doubts) -> _Plan:
             "these settings"
         )
     months = archive.start, archive.end
-    # A file after the last month shows that a symbol lived on.
-    days = [day for day in missing_days(source.files) if months[0] <= day.period[:7] <= months[1]]
-    return _Plan(source, files, holes(source.files, *months), tuple(days))
+    return _Plan(source, files, holes(source.files, *months), missing_days(source.files, *months))
 
 
 def _outcome(

@@ -131,11 +131,12 @@ def holes(listed: Iterable[ListedFile], start: str, end: str) -> tuple[Hole, ...
     )
 
 
-def missing_days(listed: Iterable[ListedFile]) -> tuple[Hole, ...]:
-    """Days without a file in months that a symbol has as daily files alone, sorted.
+def missing_days(listed: Iterable[ListedFile], start: str, end: str) -> tuple[Hole, ...]:
+    """Days without a file in months from `start` to `end` that a symbol has as daily files alone.
 
-    A day is missing when the symbol has a file before and one after it; `Hole.period` is
-    the day. Whole months without a file are no days (`holes` names those).
+    A day is missing when the symbol has a file before and one after it, also outside of `start`
+    to `end`; `Hole.period` is the day. Sorted. Whole months without a file are no days (`holes`
+    names those).
     """
     of_symbol: defaultdict[str, set[str]] = defaultdict(set)
     for file in listed:
@@ -145,7 +146,8 @@ def missing_days(listed: Iterable[ListedFile]) -> tuple[Hole, ...]:
             Hole(symbol, day)
             for symbol, periods in of_symbol.items()
             for day in _days_of_daily_months(periods)
-            if day not in periods and min(periods) < day < max(periods)
+            if start <= day[:7] <= end and day not in periods
+            if min(periods) < day < max(periods)
         )
     )
 

@@ -159,8 +159,12 @@ def test_days_are_missing_between_two_files_of_a_month_without_a_monthly_one() -
         listed("XRPUSDT", "2025-01"),
     ]
     days = ("2025-02-01", "2025-02-02", "2025-02-04", "2025-03-01")
-    assert missing_days(files) == tuple(Hole("BTCUSDT", day) for day in days)
-    assert missing_days([]) == ()
+    assert missing_days(files, "2025-01", "2025-03") == tuple(Hole("BTCUSDT", day) for day in days)
+    # The last day of the range is missing too: a later file shows that the symbol lived on.
+    later = [listed("ADAUSDT", "2025-01-30"), listed("ADAUSDT", "2025-02-01")]
+    assert missing_days(later, "2025-01", "2025-01") == (Hole("ADAUSDT", "2025-01-31"),)
+    assert missing_days(later, "2025-02", "2025-02") == ()
+    assert missing_days([], "2025-01", "2025-03") == ()
 
 
 def test_an_ingested_and_unchanged_file_is_skipped() -> None:
