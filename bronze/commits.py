@@ -212,6 +212,28 @@ def forget_rejected(context: TaskContext, names: Collection[str]) -> None:
         context.lake.replace(REJECTED_LINES, nothing, _files(context, stale))
 
 
+def forget_withdrawn(
+    context: TaskContext, candidates: Collection[str], ledger: Ledger
+) -> list[str]:
+    """Take those files out of the ledger of which bronze never had a line; returns them, sorted.
+
+    A file that was ingested once stays, whatever the archive lists: its candles are there, or
+    time travel has them.
+    """
+    never = [
+        name
+        for name, row in ledger.rows(candidates).items()
+        if row["status"] != "ingested"
+        and not (row["rows"] or row["former"] or row["superseded_by"])
+    ]
+    if never:
+        forget_rejected(context, never)
+        nothing = context.lake.frame(ARCHIVE_FILES, [])
+        context.lake.replace(ARCHIVE_FILES, nothing, _files(context, never))
+        ledger.forget(never)
+    return sorted(never)
+
+
 def _lines(row: LedgerRow | None) -> tuple[object, ...] | None:
     """What bronze holds of a file: equal answers mean equal lines."""
     return None if row is None else (row["sha256"], row["rows"], row["rejected_lines"])

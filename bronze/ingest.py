@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from bronze.archive import ListedFile
 from bronze.batches import load_files
-from bronze.commits import Loaded
+from bronze.commits import Loaded, forget_withdrawn
 from bronze.differences import Difference
 from bronze.http import Sleep
 from bronze.ledger import Ledger
@@ -77,7 +77,8 @@ def run_ingest_archive(context: TaskContext, sleep: Sleep | None = None) -> Task
         plan = _plan(open_source(context, sleep, doubts), context.settings, doubts)
         also_due, also_loaded = _load(context, plan, ledger)
         due, loaded = due | also_due, loaded + also_loaded
-    return _outcome(plan, ledger.entries, due, loaded, named)
+    withdrawn = forget_withdrawn(context, _unlisted(plan.source, ledger.entries), ledger)
+    return _outcome(plan, ledger.entries, due, loaded, named, withdrawn)
 
 
 def _load(context: TaskContext, plan: _Plan, ledger: Ledger) -> tuple[set[str], Loaded]:
@@ -86,6 +87,17 @@ def _load(context: TaskContext, plan: _Plan, ledger: Ledger) -> tuple[set[str], 
     log.info("%d files wanted, %d of them to be read", len(plan.files), len(due))
     loaded = load_files(context, str(plan.source.root.absolute()), due, ledger)
     return {file.key.source_file for file in due}, loaded
+
+
+def _unlisted(source: Source, ledger: Mapping[str, LedgerEntry]) -> list[str]:
+    """Files that the archive has no more: of the universe's symbols, or of none that it names."""
+    listed = {file.key.source_file for file in source.files}
+    inside = set(source.universe.symbols)
+    return [
+        name
+        for name, entry in ledger.items()
+        if name not in listed and (entry.symbol in inside or entry.symbol not in source.names)
+    ]
 
 
 def _wanted(source: Source, settings: Settings, doubts: Doubts) -> tuple[ListedFile, ...]:
@@ -112,6 +124,7 @@ def _outcome(
     due: Collection[str],
     loaded: Loaded,
     new_symbols: int,
+    withdrawn: Collection[str],
 ) -> TaskOutcome:
     # A daily file whose month is there as a whole may never have been read.
     keys = [file.key.source_file for file in plan.files if file.key.source_file in ledger]
@@ -138,6 +151,7 @@ def _outcome(
         ("missing months", _names(plan.holes)),
         ("missing days", _names(plan.missing_days)),
         ("months that supersede no days", _beside_days(plan.files, ledger)),
+        ("refused files that the archive has no more", withdrawn),
         ("unexpected names", plan.source.unexpected),
         ("symbols not in the archive", plan.source.universe.absent),
         ("leveraged tokens left out", plan.source.universe.leveraged),
@@ -150,7 +164,7 @@ def _outcome(
         message = f"all {total:,} files unchanged"
     else:
         message = f"{loaded.files:,} of {total:,} files new or changed, {len(failed):,} failed"
-    is_unchanged = not (written or new_symbols or plan.source.has_snapshot)
+    is_unchanged = not (written or withdrawn or new_symbols or plan.source.has_snapshot)
     return TaskOutcome(message, figures, unchanged=is_unchanged)
 
 

@@ -232,9 +232,10 @@ class Landing:
         missing = self._progress.outstanding_bytes + _RESERVE_BYTES - free
         if missing > 0:
             self._break_off(
-                f"{self._root.absolute()} lacks {missing / 1e9:,.1f} GB for the files planned so "
-                "far: make room there, set archive.landing to a larger disk, or ask for less "
-                "with the other archive and universe settings"
+                f"{self._root.absolute()} lacks {missing / 1e6:,.1f} MB for the files planned so "
+                f"far and the {_RESERVE_BYTES / 1e6:,.0f} MB that are left free: make room there, "
+                "set archive.landing to a larger disk, or ask for less with the other archive and "
+                "universe settings"
             )
         self._checkpoint()
 

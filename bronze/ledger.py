@@ -97,6 +97,11 @@ class Ledger:
             if klines_version is not None:
                 self._klines_versions[name] = klines_version
 
+    def forget(self, names: Collection[str]) -> None:
+        """Leave out files that have been taken from the table."""
+        for name in names:
+            del self.entries[name]
+
 
 def as_frame(context: TaskContext, rows: Iterable[LedgerRow]) -> DataFrame:
     """Ledger rows with the columns of bronze.archive_files."""

@@ -40,12 +40,14 @@ class RemoteListing:
         unexpected: Keys of the ZIPs whose names do not fit.
         account: What became of each wanted file.
         universe: The wanted symbols that have a file.
+        names: All symbols that have a folder.
     """
 
     files: list[ListedFile] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
     account: LandingAccount = field(default_factory=LandingAccount)
     universe: Universe = field(default_factory=lambda: Universe(()))
+    names: frozenset[str] = frozenset()
 
 
 def land_archive(
@@ -72,7 +74,8 @@ def land_archive(
         cadence: set(listed_symbols(http, archive.listing_url, archive.market, cadence))
         for cadence in _CADENCES
     }
-    found = RemoteListing(universe=universe_of(set().union(*symbols.values())))
+    names = frozenset[str]().union(*symbols.values())
+    found = RemoteListing(universe=universe_of(names), names=names)
     others: list[ListedFile] = []
     root = Path(archive.landing)
 

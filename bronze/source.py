@@ -47,6 +47,7 @@ class Source:
         files: Files of the universe, also those outside of the wanted months.
         unexpected: Keys of the ZIPs whose names do not fit, sorted.
         universe: The symbols.
+        names: All symbols that the archive names.
         figures: What to say of the landing and of the exchange's answer.
         has_snapshot: Whether the exchange was asked, and its answer written.
     """
@@ -55,6 +56,7 @@ class Source:
     files: tuple[ListedFile, ...]
     unexpected: tuple[str, ...]
     universe: Universe
+    names: frozenset[str]
     figures: Mapping[str, str] = field(default_factory=dict)
     has_snapshot: bool = False
 
@@ -90,11 +92,13 @@ def open_source(
         universe_of = partial(_universe, settings, exchange)
         found = land_archive(http, settings.archive, universe_of, stop, doubts)
         files, unexpected, universe = found.files, found.unexpected, found.universe
+        names = found.names
         figures |= _told(found.account)
     else:
         root = Path(settings.archive.url)
         files, unexpected = _walk(root, settings.archive)
-        universe = _universe(settings, exchange, {file.key.symbol for file in files})
+        names = frozenset(file.key.symbol for file in files)
+        universe = _universe(settings, exchange, names)
     inside = set(universe.symbols)
     if universe.bias:
         figures["universe"] = f"{settings.universe.mode}: {universe.bias}"
@@ -103,6 +107,7 @@ def open_source(
         tuple(file for file in files if file.key.symbol in inside),
         tuple(unexpected),
         universe,
+        names,
         figures,
         has_snapshot=bool(exchange),
     )

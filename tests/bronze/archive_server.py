@@ -171,6 +171,8 @@ class _Handler(BaseHTTPRequestHandler):
             if start >= len(content):
                 self._answer(416, b"")
                 return
+            if fault == "another tag":
+                headers["ETag"] = '"another"'
             headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
             self._answer(206, content[start:], headers, fault)
         else:

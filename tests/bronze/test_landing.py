@@ -448,6 +448,32 @@ def test_a_file_that_changes_between_two_attempts_starts_anew(
     assert files_of(tmp_path / "landing") == wanted_of(archive.root)
 
 
+def test_the_rest_of_another_edition_is_not_appended(
+    archive: ServedArchive, tmp_path: Path
+) -> None:
+    put_file(archive.root, "BTCUSDT", "2025-01", random.Random(1).randbytes(200_000), interval="1d")
+    faults = iter(["cut", "another tag"])
+    archive.faults = lambda path, count: next(faults, None) if path == "/" + KEY else None
+    land(archive, tmp_path / "landing")
+    asked = [asked for path, asked in archive.requests if path == "/" + KEY]
+    assert [each is None for each in asked] == [True, False, True]
+    assert archive.object_requests().count(KEY + CHECKSUM_SUFFIX) == 1
+    assert files_of(tmp_path / "landing") == wanted_of(archive.root)
+
+
+def test_an_old_checksum_without_a_tag_does_not_vouch_for_an_old_zip(
+    archive: ServedArchive, tmp_path: Path
+) -> None:
+    land(archive, tmp_path / "landing")
+    archive.etags = False
+    archive.cached = {KEY + CHECKSUM_SUFFIX: (archive.root / (KEY + CHECKSUM_SUFFIX)).read_bytes()}
+    put(archive.root, "BTCUSDT", "2025-01", start=500.0)
+    land(archive, tmp_path / "landing")
+    archive.cached = {}
+    land(archive, tmp_path / "landing")
+    assert files_of(tmp_path / "landing") == wanted_of(archive.root)
+
+
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
 def test_the_part_of_a_killed_run_is_gone_on_with(
     archive: ServedArchive, tmp_path: Path, share: float
@@ -640,16 +666,22 @@ def test_a_server_that_fails_for_every_file_ends_the_run(
 def test_a_full_disk_is_told_before_it_is_full(
     archive: ServedArchive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def usage(path: Path) -> SimpleNamespace:
-        return SimpleNamespace(free=500_000_000)
+    size = 1_500_000
+    key = put_file(archive.root, "BTCUSDT", "2024-12", b"x" * size, interval="1d", zipped=False)
+    free = [500_000_000 + size - 1_000_000]
+    one = {"start": "2024-12", "end": "2024-12"}
+    for symbol in SYMBOLS[1:]:
+        (archive.root / key.replace("BTCUSDT", symbol)).unlink()
 
-    with monkeypatch.context() as patched:
-        patched.setattr(landing.shutil, "disk_usage", usage)
-        with pytest.raises(EnvironmentProblem, match=r"lacks 0\.0 GB .*archive\.landing"):
-            land(archive, tmp_path / "landing")
+    def usage(path: Path) -> SimpleNamespace:
+        return SimpleNamespace(free=free[0])
+
+    monkeypatch.setattr(landing.shutil, "disk_usage", usage)
+    with pytest.raises(EnvironmentProblem, match=r"lacks 1\.0 MB .* 500 MB .*archive\.landing"):
+        land(archive, tmp_path / "landing", **one)
     assert not list((tmp_path / "landing").rglob("*.zip"))
-    land(archive, tmp_path / "landing")
-    assert files_of(tmp_path / "landing") == wanted_of(archive.root)
+    free[0] += 1_000_000
+    assert len(land(archive, tmp_path / "landing", **one).account.landed) == 1
 
 
 def test_a_folder_that_cannot_be_written_is_named(archive: ServedArchive, tmp_path: Path) -> None:
