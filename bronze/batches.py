@@ -14,8 +14,8 @@ from pyspark.sql import functions as F
 from bronze.archive import ArchiveKey, ListedFile
 from bronze.commits import Loaded, commit_files, forget_rejected, lines_of_files, superseded_days
 from bronze.contracts import KLINES
-from bronze.ledger import Ledger, LedgerRow, content
-from bronze.lines import time_unit_of
+from bronze.ledger import Ledger, LedgerRow, before_the_cut, content, is_cut_short
+from bronze.lines import MIN_MICROSECONDS, MIN_MILLISECONDS, time_unit_of
 from bronze.loading import FileToRead, facts_of, file_facts, whole_klines_of
 from bronze.plan import daily_files_of, whole_months
 from bronze.reading import download_failed
@@ -92,11 +92,11 @@ def _load_batch(
     taken = {
         (row["symbol"], row["month"]): name
         for name, row in changed.items()
-        if row["cadence"] == "monthly" and row["rows"]
+        if row["cadence"] == "monthly" and row["rows"] and not row["rejected_lines"]
     }
-    return commit_files(
-        context, root, changed, superseded_days(taken, ledger), ledger, whole.keys()
-    )
+    superseded = superseded_days(taken, ledger)
+    changed = {name: row for name, row in changed.items() if name not in superseded}
+    return commit_files(context, root, changed, superseded, ledger, whole.keys())
 
 
 def _load_whole(
@@ -119,7 +119,8 @@ def _load_whole(
         .agg(
             F.count("*").alias("rows"),
             F.min("line").alias("first_line"),
-            F.min_by("open_time", "line").alias("open_time"),
+            F.count_if(F.col("open_time") >= MIN_MILLISECONDS).alias("milliseconds"),
+            F.count_if(F.col("open_time") >= MIN_MICROSECONDS).alias("microseconds"),
         )
     )
     return {
@@ -133,7 +134,7 @@ def _load_whole(
             "rows": row["rows"],
             "rejected_lines": 0,
             "has_header": row["first_line"] == 2,
-            "time_unit": time_unit_of(row["open_time"]),
+            "time_unit": time_unit_of(row["rows"], row["milliseconds"], row["microseconds"]),
         }
         for row in committed.toArrow().to_pylist()
         if row["source_file"] in listed
@@ -175,6 +176,10 @@ def _merged(row: LedgerRow, old: LedgerRow | None) -> LedgerRow:
     """A failed republication leaves the rows of the last good one, and the facts about them."""
     if old is None:
         return row
+    if is_cut_short(old):
+        # A file that is bad now, or as it was, has not been replaced after all.
+        past = before_the_cut(old)
+        old = old if row["status"] == "ingested" and row["sha256"] != past["sha256"] else past
     row = {**row, "former": old["former"]}
     if row["status"] == "ingested" or not old["rows"]:
         return row

@@ -6,19 +6,25 @@ files again and counts nothing twice.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame
 
 from bronze.contracts import ARCHIVE_FILES, KLINES, REJECTED_LINES
 from bronze.differences import NO_DIFFERENCE, Difference, Replacement, differences
-from bronze.ledger import Ledger, LedgerRow, as_frame
+from bronze.ledger import Ledger, LedgerRow, as_frame, is_cut_short
 from bronze.loading import FileToRead, klines_of, rejected_lines_of
-from bronze.plan import daily_files_of
+from bronze.plan import CUT_SHORT, daily_files_of
 from lakehouse.contracts import TableContract
+from lakehouse.errors import in_one_line
 from lakehouse.sql import equals, is_in
 from lakehouse.tasks import TaskContext
 
-_CUT_SHORT = "its lines were being replaced when the run was cut short: run ingest_archive again"
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -28,19 +34,19 @@ class Loaded:
     Attributes:
         files: Files that are new or changed.
         superseded: Daily files whose lines a monthly file took the place of.
-        difference: Bars in which those daily files and their monthly files differ.
+        difference: Bars in which those daily files and their monthly files differ; None if that
+            could not be told.
     """
 
     files: int = 0
     superseded: int = 0
-    difference: Difference = NO_DIFFERENCE
+    difference: Difference | None = NO_DIFFERENCE
 
     def __add__(self, other: Loaded) -> Loaded:
-        return Loaded(
-            self.files + other.files,
-            self.superseded + other.superseded,
-            self.difference + other.difference,
-        )
+        difference = None
+        if self.difference is not None and other.difference is not None:
+            difference = self.difference + other.difference
+        return Loaded(self.files + other.files, self.superseded + other.superseded, difference)
 
 
 def superseded_days(months: Mapping[tuple[str, str], str], ledger: Ledger) -> dict[str, LedgerRow]:
@@ -66,33 +72,55 @@ def commit_files(
     if not changed and not superseded:
         return Loaded()
     old = ledger.rows(changed)
+    # Cut short, and now the file is bad: it has again what it had.
+    undone = {
+        name: old[name]["former"][-1]["version"]
+        for name, row in changed.items()
+        if row["status"] != "ingested" and is_cut_short(old.get(name))
+    }
     # Files without rows are among them: a killed run may have left rows of theirs.
     stale = [
         row
         for name, row in changed.items()
-        if name not in committed and (not row["rows"] or _lines(row) != _lines(old.get(name)))
+        if name not in committed
+        and name not in undone
+        and (not row["rows"] or _lines(row) != _lines(old.get(name)))
     ]
     replaced = [old[row["source_file"]] for row in stale if row["source_file"] in old]
     replaced = [row for row in (*replaced, *superseded.values()) if row["rows"]]
-    before = context.lake.version(KLINES) if replaced else 0
-    former = {row["source_file"]: _with_former(context, row, before) for row in replaced}
+    former = {
+        row["source_file"]: _with_former(context, row, ledger.klines_version(row["source_file"]))
+        for row in replaced
+    }
     _mark(context, replaced, former)
     if stale or superseded:
         _replace_lines(context, root, stale, superseded.values())
+    if undone:
+        changed = {**changed, **_undo(context, {name: changed[name] for name in undone}, undone)}
     new = {**changed, **{name: _emptied(row) for name, row in superseded.items()}}
     new = {name: {**row, "former": former.get(name, row["former"])} for name, row in new.items()}
     context.lake.replace(ARCHIVE_FILES, as_frame(context, new.values()), _files(context, new))
-    ledger.update(new)
-    after = context.lake.written_versions.get(KLINES.full_name, before)
-    found = differences(
-        context.lake,
-        [
-            Replacement(name, before, superseded[name]["superseded_by"], after)
-            for name in former
-            if name in superseded
-        ],
-    )
-    return Loaded(len(changed), len(superseded), sum(found, NO_DIFFERENCE))
+    ledger.update(new, context.lake.written_versions.get(KLINES.full_name))
+    replacements = [
+        Replacement(
+            name,
+            new[name]["former"][-1]["version"],
+            row["superseded_by"],
+            ledger.klines_version(name),
+        )
+        for name, row in superseded.items()
+        if name in former or is_cut_short(row)
+    ]
+    return Loaded(len(changed), len(superseded), _difference(context, replacements))
+
+
+def _difference(context: TaskContext, replacements: Sequence[Replacement]) -> Difference | None:
+    """Over all replacements; None if it cannot be told, which is no reason to fail a load."""
+    try:
+        return sum(differences(context.lake, replacements), NO_DIFFERENCE)
+    except PySparkException as error:
+        log.warning("what monthly files changed is not known: %s", in_one_line(error))
+        return None
 
 
 def _with_former(context: TaskContext, row: LedgerRow, version: int) -> list[LedgerRow]:
@@ -109,7 +137,7 @@ def _mark(
     Were the run killed before its last commit, the ledger would else speak of lines that are gone.
     """
     if replaced:
-        unknown = {"status": "download_failed", "error": _CUT_SHORT, "rows": 0, "rejected_lines": 0}
+        unknown = {"status": "download_failed", "error": CUT_SHORT, "rows": 0, "rejected_lines": 0}
         rows = {
             row["source_file"]: {
                 **row,
@@ -124,7 +152,7 @@ def _mark(
 
 def _emptied(row: LedgerRow) -> LedgerRow:
     """The row of a superseded file, of which no line is left."""
-    told = {"status": "ingested", "error": None} if row["error"] == _CUT_SHORT else {}
+    told = {"status": "ingested", "error": None} if row["error"] == CUT_SHORT else {}
     return {**row, **told, "rows": 0, "rejected_lines": 0}
 
 
@@ -149,6 +177,29 @@ def _replace_lines(
             context.lake.replace(contract, lines_of(context.spark, root, new), where)
 
 
+def _undo(
+    context: TaskContext, rows: Mapping[str, LedgerRow], versions: Mapping[str, int]
+) -> dict[str, LedgerRow]:
+    """Give files the candles again that they had in a version of bronze.klines.
+
+    Returns:
+        The rows, with the rejected lines that the table has of each: of those no version is kept.
+    """
+    months = {row["month"] for row in rows.values()}
+    where = lines_of_files(context, KLINES, months, rows)
+    parts = [
+        context.lake.read_own(KLINES, version).where(
+            lines_of_files(context, KLINES, months, [n for n in rows if versions[n] == version])
+        )
+        for version in sorted(set(versions.values()))
+    ]
+    context.lake.replace(KLINES, reduce(DataFrame.unionByName, parts), where)
+    table = context.lake.read_own(REJECTED_LINES).where(_files(context, rows))
+    counted = table.groupBy("source_file").count().toArrow().to_pylist()
+    rejected = {each["source_file"]: each["count"] for each in counted}
+    return {name: {**row, "rejected_lines": rejected.get(name, 0)} for name, row in rows.items()}
+
+
 def forget_rejected(context: TaskContext, names: Collection[str]) -> None:
     """Remove rejected lines that a killed run left of files that have none any more."""
     if context.lake.create(REJECTED_LINES):
@@ -159,6 +210,28 @@ def forget_rejected(context: TaskContext, names: Collection[str]) -> None:
     if stale:
         nothing = context.lake.frame(REJECTED_LINES, [])
         context.lake.replace(REJECTED_LINES, nothing, _files(context, stale))
+
+
+def forget_withdrawn(
+    context: TaskContext, candidates: Collection[str], ledger: Ledger
+) -> list[str]:
+    """Take those files out of the ledger of which bronze never had a line; returns them, sorted.
+
+    A file that was ingested once stays, whatever the archive lists: its candles are there, or
+    time travel has them.
+    """
+    never = [
+        name
+        for name, row in ledger.rows(candidates).items()
+        if row["status"] != "ingested"
+        and not (row["rows"] or row["former"] or row["superseded_by"])
+    ]
+    if never:
+        forget_rejected(context, never)
+        nothing = context.lake.frame(ARCHIVE_FILES, [])
+        context.lake.replace(ARCHIVE_FILES, nothing, _files(context, never))
+        ledger.forget(never)
+    return sorted(never)
 
 
 def _lines(row: LedgerRow | None) -> tuple[object, ...] | None:

@@ -171,7 +171,7 @@ EXCHANGE_SYMBOLS = TableContract(
 ARCHIVE_SYMBOLS = TableContract(
     layer="bronze",
     name="archive_symbols",
-    comment="Symbols that the archive names, delisted ones included, and what it lacks of each",
+    comment="Symbols of the universe that the archive names, delisted too, and what it lacks",
     columns=(
         _MARKET,
         _INTERVAL,

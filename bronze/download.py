@@ -5,9 +5,11 @@ same edition goes on where it stopped, also in a later run, and another edition 
 """
 
 import hashlib
+import logging
 import os
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
@@ -16,6 +18,13 @@ import requests
 from bronze.archive import CHECKSUM_MAX_BYTES, CHECKSUM_SUFFIX, parse_checksum
 from bronze.http import BrokenTransfer, Http, RequestFailed, has_known_end
 from bronze.landed import PART_SUFFIX, LandedFile, RemoteFile, write_whole
+
+log = logging.getLogger(__name__)
+
+# A ZIP may have been published anew since it was listed, but a body without an end must not fill
+# the disk: so many times the listed size and so many bytes are the most that is taken.
+_GROWTH = 2
+_GROWTH_BYTES = 1_000_000
 
 # What a broken transfer loses at the most of what had come.
 _CHUNK_BYTES = 16 * 1024
@@ -44,10 +53,12 @@ def land_file(
     *,
     outdated: bool,
 ) -> tuple[LandedFile, bool]:
-    """Bring one ZIP and its CHECKSUM into the landing folder.
+    """Bring one ZIP and its CHECKSUM into the landing folder, the CHECKSUM last.
 
     A ZIP that is there already and has the published checksum is kept, unless it is outdated. One
-    that comes without that checksum is downloaded afresh once, with its CHECKSUM.
+    that comes without that checksum is downloaded afresh once, with its CHECKSUM. If it still
+    differs it stands as it is published, for the reader to refuse; but a ZIP that is there and
+    has the checksum beside it is not given up for it.
 
     Args:
         http: The connections.
@@ -58,66 +69,104 @@ def land_file(
         outdated: Whether a ZIP that is there is known to be of another edition.
 
     Returns:
-        The landed file, and whether it has its published checksum or has none. One that differs
-        stands as it is published, for the reader to refuse.
+        The landed file with the checksum that is published now, and whether it is settled: it has
+        that checksum, or none is listed, and nothing came from a cache that is older than the
+        listing. What is not settled must be looked at again.
 
     Raises:
         RequestFailed: The ZIP or its checksum cannot be had.
     """
     url = object_url(archive_url, remote.key.source_file)
+    checksum, etag = _checksum(http, url, target.name), remote.etag
+    if checksum.published is not None and not outdated and _sha256(target) == checksum.published:
+        is_good = True
+        _put(checksum, target)
+    else:
+        part, etag = _download(http, url, target, remote, checkpoint)
+        if checksum.published is not None and _sha256(part) != checksum.published:
+            part.unlink()
+            checksum = _checksum(http, url, target.name)
+            part, etag = _download(http, url, target, remote, checkpoint)
+        # A listed CHECKSUM that is not there, or is none, is an answer that may be wrong.
+        is_unsigned = checksum.published is None and not remote.checksum_edition
+        is_good = is_unsigned or _sha256(part) == checksum.published
+        if is_good or not _is_verified(target):
+            part.replace(target)
+            _put(checksum, target)
+        else:
+            part.unlink()
+    is_stale = _is_other(etag, remote.etag) or _is_other(checksum.etag, remote.checksum_etag)
+    if is_stale:
+        log.warning("%s: another edition than the listing names, looked at again next time", url)
+    size = target.stat().st_size
+    landed = LandedFile(remote.edition, remote.checksum_edition, size, checksum.published)
+    return landed, is_good and not is_stale
 
-    def landed(published: str | None) -> LandedFile:
-        size = target.stat().st_size
-        return LandedFile(remote.edition, remote.checksum_edition, size, published)
 
-    published = _land_checksum(http, url, target)
-    if published is not None and not outdated and _sha256(target) == published:
-        return landed(published), True
-    part = _download(http, url, target, remote, checkpoint)
-    if published is not None and _sha256(part) != published:
-        part.unlink()
-        published = _land_checksum(http, url, target)
-        part = _download(http, url, target, remote, checkpoint)
-    verified = published is None or _sha256(part) == published
-    part.replace(target)
-    return landed(published), verified
+@dataclass(frozen=True)
+class _Checksum:
+    """A CHECKSUM as it came: its bytes, None if there is none; what it says; its entity tag."""
+
+    content: bytes | None
+    published: str | None
+    etag: str
 
 
-def _land_checksum(http: Http, url: str, target: Path) -> str | None:
-    """Fetch and keep the CHECKSUM file; None if there is none or it is malformed."""
-    path = target.with_name(target.name + CHECKSUM_SUFFIX)
+def _checksum(http: Http, url: str, name: str) -> _Checksum:
+    """Fetch the CHECKSUM of a ZIP; it publishes None if there is none or it is malformed."""
 
-    def attempt() -> tuple[bytes, str | None]:
+    def attempt() -> _Checksum:
+        content = b""
         with http.answer(url + CHECKSUM_SUFFIX) as response:
-            content = response.content[:CHECKSUM_MAX_BYTES]
-        published = parse_checksum(content.decode("utf-8", "replace"), target.name)
+            for chunk in response.iter_content(CHECKSUM_MAX_BYTES):
+                content += chunk
+                if len(content) > CHECKSUM_MAX_BYTES:
+                    break
+        content = content[:CHECKSUM_MAX_BYTES]
+        published = parse_checksum(content.decode("utf-8", "replace"), name)
         if published is None and not has_known_end(response):
             raise BrokenTransfer(f"{response.url}: the body may be cut off")
-        return content, published
+        return _Checksum(content, published, response.headers.get("ETag", ""))
 
     try:
-        content, published = http.retried(attempt)
+        return http.retried(attempt)
     except RequestFailed as error:
         if not error.missing:
             raise
+        return _Checksum(None, None, "")
+
+
+def _put(checksum: _Checksum, target: Path) -> None:
+    path = target.with_name(target.name + CHECKSUM_SUFFIX)
+    if checksum.content is None:
         path.unlink(missing_ok=True)
-        return None
-    write_whole(path, content)
-    return published
+    else:
+        write_whole(path, checksum.content)
+
+
+def _is_verified(target: Path) -> bool:
+    """Whether a ZIP is there and has the checksum that stands beside it."""
+    try:
+        text = target.with_name(target.name + CHECKSUM_SUFFIX).read_text("utf-8", "replace")
+    except FileNotFoundError:
+        return False
+    published = parse_checksum(text, target.name)
+    return published is not None and _sha256(target) == published
 
 
 def _download(
     http: Http, url: str, target: Path, remote: RemoteFile, checkpoint: Checkpoint
-) -> Path:
-    """Fetch the ZIP into its part file and return that, whole and on the disk."""
+) -> tuple[Path, str]:
+    """Fetch the ZIP into its part file; returns that, whole and on the disk, and its entity tag."""
     etag = remote.etag
+    limit = _GROWTH * remote.size_bytes + _GROWTH_BYTES
 
-    def attempt() -> Path:
+    def attempt() -> tuple[Path, str]:
         nonlocal etag
         part = target.with_name(part_name(target.name, etag))
         start = part.stat().st_size if _is_strong(etag) and part.exists() else 0
         if start and (etag, start) == (remote.etag, remote.size_bytes):
-            return part
+            return part, etag
         headers = {"Range": f"bytes={start}-", "If-Range": etag} if start else {}
         try:
             with http.answer(url, headers=headers) as response:
@@ -128,7 +177,7 @@ def _download(
                     etag, mode = response.headers.get("ETag", ""), "wb"
                     part.unlink(missing_ok=True)
                     part = target.with_name(part_name(target.name, etag))
-                _write(response, part, mode, checkpoint)
+                _write(response, part, mode, checkpoint, limit)
                 told = has_known_end(response)
         except RequestFailed as error:
             if not start:
@@ -138,7 +187,7 @@ def _download(
             raise BrokenTransfer(str(error)) from error
         if not told and part.stat().st_size < remote.size_bytes:
             raise BrokenTransfer(f"{url}: the body ends after {part.stat().st_size:,} bytes")
-        return part
+        return part, etag
 
     return http.retried(attempt)
 
@@ -149,13 +198,23 @@ def _refuse_other_range(response: requests.Response, start: int, etag: str) -> N
         raise RequestFailed(f"{response.url}: answers with another range than it was asked for")
 
 
-def _write(response: requests.Response, part: Path, mode: str, checkpoint: Checkpoint) -> None:
+def _write(
+    response: requests.Response, part: Path, mode: str, checkpoint: Checkpoint, limit: int
+) -> None:
     with part.open(mode) as file:
         for chunk in response.iter_content(_CHUNK_BYTES):
             file.write(chunk)
             checkpoint()
+            if file.tell() > limit:
+                part.unlink()
+                raise RequestFailed(f"{response.url}: its body is far larger than is listed")
         file.flush()
         os.fsync(file.fileno())
+
+
+def _is_other(etag: str, listed: str) -> bool:
+    """Whether what came is surely not what is listed; tags that are not told prove nothing."""
+    return _is_strong(etag) and _is_strong(listed) and etag != listed
 
 
 def _is_strong(etag: str) -> bool:

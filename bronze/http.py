@@ -174,7 +174,7 @@ class Http:
         try:
             until = parsedate_to_datetime(text)
             return max(0.0, (until - self._now()).total_seconds())
-        except (ValueError, TypeError):  # TypeError: a date without its zone
+        except (ValueError, TypeError, OverflowError):  # no date, no zone, a zone far away
             return None
 
 

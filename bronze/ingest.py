@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from bronze.archive import ListedFile
 from bronze.batches import load_files
-from bronze.commits import Loaded
+from bronze.commits import Loaded, forget_withdrawn
+from bronze.differences import Difference
 from bronze.http import Sleep
 from bronze.ledger import Ledger
-from bronze.plan import Hole, LedgerEntry, holes, missing_days, needs_reading, wanted_files
+from bronze.plan import (
+    Doubts,
+    Hole,
+    LedgerEntry,
+    doubts_of,
+    holes,
+    missing_days,
+    needs_reading,
+    wanted_files,
+)
 from bronze.source import Source, open_source
 from bronze.symbols import record_symbols
 from lakehouse.errors import ArchiveError
@@ -32,11 +42,13 @@ class _Plan:
         source: All that it lists of the universe, in whatever month, and where the files are.
         files: The wanted files.
         holes: Missing months of `files`.
+        missing_days: Missing days of its months.
     """
 
     source: Source
     files: tuple[ListedFile, ...]
     holes: tuple[Hole, ...]
+    missing_days: tuple[Hole, ...]
 
 
 def run_ingest_archive(context: TaskContext, sleep: Sleep | None = None) -> TaskOutcome:
@@ -51,33 +63,68 @@ def run_ingest_archive(context: TaskContext, sleep: Sleep | None = None) -> Task
             months and symbols.
         EnvironmentProblem: The landing folder of an http archive has no room.
     """
-    plan = _plan(open_source(context, sleep), context.settings)
     ledger = Ledger.read(context)
+    doubts = doubts_of(ledger.entries)
+    plan = _plan(open_source(context, sleep, doubts), context.settings, doubts)
+    if context.settings.archive.is_remote:
+        # The landing may have taken hours.
+        ledger = Ledger.read(context)
+    named = record_symbols(context, plan.source.files)
+    due, loaded = _load(context, plan, ledger)
+    # Months that have turned out to be broken: their days, if the archive has any.
+    doubts = doubts_of(ledger.entries)
+    if not set(_wanted(plan.source, context.settings, doubts)) <= set(plan.files):
+        plan = _plan(open_source(context, sleep, doubts), context.settings, doubts)
+        also_due, also_loaded = _load(context, plan, ledger)
+        due, loaded = due | also_due, loaded + also_loaded
+    withdrawn = forget_withdrawn(context, _unlisted(plan.source, ledger.entries), ledger)
+    return _outcome(plan, ledger.entries, due, loaded, named, withdrawn)
+
+
+def _load(context: TaskContext, plan: _Plan, ledger: Ledger) -> tuple[set[str], Loaded]:
+    """Load what the ledger lacks; returns the names of the files that were read as well."""
     due = needs_reading(plan.files, ledger.entries)
     log.info("%d files wanted, %d of them to be read", len(plan.files), len(due))
-    named = record_symbols(context, plan.source.files)
     loaded = load_files(context, str(plan.source.root.absolute()), due, ledger)
-    return _outcome(plan, ledger.entries, due, loaded, named)
+    return {file.key.source_file for file in due}, loaded
 
 
-def _plan(source: Source, settings: Settings) -> _Plan:
+def _unlisted(source: Source, ledger: Mapping[str, LedgerEntry]) -> list[str]:
+    """Files that the archive has no more: of the universe's symbols, or of none that it names."""
+    listed = {file.key.source_file for file in source.files}
+    inside = set(source.universe.symbols)
+    return [
+        name
+        for name, entry in ledger.items()
+        if name not in listed and (entry.symbol in inside or entry.symbol not in source.names)
+    ]
+
+
+def _wanted(source: Source, settings: Settings, doubts: Doubts) -> tuple[ListedFile, ...]:
     archive = settings.archive
-    files = wanted_files(source.files, archive.start, archive.end)
+    return wanted_files(source.files, archive.start, archive.end, doubts.broken)
+
+
+def _plan(source: Source, settings: Settings, doubts: Doubts) -> _Plan:
+    archive = settings.archive
+    files = _wanted(source, settings, doubts)
     if not files:
         raise ArchiveError(
             f"{archive.url} holds no {archive.interval} candles of market {archive.market} from "
             f"{archive.start} to {archive.end} for universe.mode={settings.universe.mode}: check "
             "these settings"
         )
-    return _Plan(source, files, holes(source.files, archive.start, archive.end))
+    months = archive.start, archive.end
+    return _Plan(source, files, holes(source.files, *months), missing_days(source.files, *months))
 
 
 def _outcome(
     plan: _Plan,
     ledger: Mapping[str, LedgerEntry],
-    due: Sequence[ListedFile],
+    due: Collection[str],
     loaded: Loaded,
     new_symbols: int,
+    withdrawn: Collection[str],
 ) -> TaskOutcome:
     # A daily file whose month is there as a whole may never have been read.
     keys = [file.key.source_file for file in plan.files if file.key.source_file in ledger]
@@ -99,14 +146,12 @@ def _outcome(
             f"{name.rpartition('/')[2]}: {entry.status}" for name, entry in failed.items()
         )
     if loaded.superseded:
-        found = loaded.difference
-        figures["daily files superseded"] = (
-            f"{loaded.superseded:,}; bars that their monthly files removed {found.removed:,}, "
-            f"added {found.added:,}, changed {found.changed:,}"
-        )
+        figures["daily files superseded"] = f"{loaded.superseded:,}; {_told(loaded.difference)}"
     for label, names in (
         ("missing months", _names(plan.holes)),
-        ("missing days", _names(missing_days(plan.files))),
+        ("missing days", _names(plan.missing_days)),
+        ("months that supersede no days", _beside_days(plan.files, ledger)),
+        ("refused files that the archive has no more", withdrawn),
         ("unexpected names", plan.source.unexpected),
         ("symbols not in the archive", plan.source.universe.absent),
         ("leveraged tokens left out", plan.source.universe.leveraged),
@@ -119,8 +164,29 @@ def _outcome(
         message = f"all {total:,} files unchanged"
     else:
         message = f"{loaded.files:,} of {total:,} files new or changed, {len(failed):,} failed"
-    is_unchanged = not (written or new_symbols or plan.source.has_snapshot)
+    is_unchanged = not (written or withdrawn or new_symbols or plan.source.has_snapshot)
     return TaskOutcome(message, figures, unchanged=is_unchanged)
+
+
+def _told(difference: Difference | None) -> str:
+    if difference is None:
+        return "bars that their monthly files changed: not known, see the log"
+    return (
+        f"bars that their monthly files removed {difference.removed:,}, "
+        f"added {difference.added:,}, changed {difference.changed:,}"
+    )
+
+
+def _beside_days(files: Collection[ListedFile], ledger: Mapping[str, LedgerEntry]) -> list[str]:
+    """Monthly files that take the place of no day, since lines of them were refused."""
+    with_days = {(f.key.symbol, f.key.month) for f in files if f.key.cadence == "daily"}
+    return [
+        f"{file.key.file_name}: {ledger[file.key.source_file].rejected_lines:,} rejected lines"
+        for file in files
+        if file.key.cadence == "monthly"
+        and (file.key.symbol, file.key.month) in with_days
+        and ledger[file.key.source_file].rejected_lines
+    ]
 
 
 def _names(missing: Iterable[Hole]) -> list[str]:

@@ -34,13 +34,15 @@ class RemoteFile:
         size_bytes: Listed size of the ZIP.
         etag: Listed entity tag of the ZIP; empty if not told.
         edition: Text that changes whenever the ZIP is published anew.
-        checksum_edition: The same of its CHECKSUM; empty if none is listed.
+        checksum_etag: Listed entity tag of its CHECKSUM; empty if not told.
+        checksum_edition: Edition of its CHECKSUM; empty if none is listed.
     """
 
     key: ArchiveKey
     size_bytes: int
     etag: str
     edition: str
+    checksum_etag: str
     checksum_edition: str
 
 

@@ -12,7 +12,7 @@ import logging
 import os
 import shutil
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -124,8 +124,13 @@ class Landing:
         if error is None or self._failure is not None:
             self._checkpoint()
 
-    def add(self, files: Sequence[RemoteFile]) -> None:
+    def add(self, files: Sequence[RemoteFile], damaged: Set[str] = frozenset()) -> None:
         """Plan the files of one folder of the archive: those that are not there are queued.
+
+        Args:
+            files: The files.
+            damaged: Source files that are to be compared with their checksums though they are
+                there.
 
         Raises:
             LandingStopped: The disk has no room for what is planned so far, or the server fails for
@@ -139,7 +144,7 @@ class Landing:
         due: list[RemoteFile] = []
         for remote in files:
             landed = folder.current(remote)
-            if landed is None:
+            if landed is None or remote.key.source_file in damaged:
                 due.append(remote)
             else:
                 there = ListedFile(remote.key, landed.size_bytes, landed.published_sha256)
@@ -179,7 +184,7 @@ class Landing:
         name = remote.key.file_name
         outdated = folder.is_outdated(remote)
         try:
-            landed, verified = land_file(
+            landed, is_settled = land_file(
                 self._http,
                 self._archive_url,
                 folder.folder / name,
@@ -202,7 +207,7 @@ class Landing:
                     f"last time with {error}: try later, a new run goes on from here"
                 )
         else:
-            folder.done(name, landed if verified else None)
+            folder.done(name, landed if is_settled else None)
             with self._lock:
                 self._failures_in_a_row = 0
                 self.account.landed.append(
@@ -227,9 +232,10 @@ class Landing:
         missing = self._progress.outstanding_bytes + _RESERVE_BYTES - free
         if missing > 0:
             self._break_off(
-                f"{self._root.absolute()} lacks {missing / 1e9:,.1f} GB for the files planned so "
-                "far: make room there, set archive.landing to a larger disk, or ask for less "
-                "with the other archive and universe settings"
+                f"{self._root.absolute()} lacks {missing / 1e6:,.1f} MB for the files planned so "
+                f"far and the {_RESERVE_BYTES / 1e6:,.0f} MB that are left free: make room there, "
+                "set archive.landing to a larger disk, or ask for less with the other archive and "
+                "universe settings"
             )
         self._checkpoint()
 

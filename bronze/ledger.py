@@ -7,14 +7,15 @@ only of the files that a run reads.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import fields
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 
-from bronze.contracts import ARCHIVE_FILES
-from bronze.plan import LedgerEntry
+from bronze.contracts import ARCHIVE_FILES, KLINES
+from bronze.plan import CUT_SHORT, LedgerEntry
 from lakehouse.sql import equals
 from lakehouse.tasks import TaskContext
 
@@ -40,7 +41,7 @@ _ARROW_TYPES = {
 _SCHEMA = pa.schema(
     [(column.name, _ARROW_TYPES.get(column.type, _FORMER)) for column in ARCHIVE_FILES.columns]
 )
-_ENTRY = tuple(LedgerEntry.__annotations__)
+_ENTRY = tuple(each.name for each in fields(LedgerEntry))
 
 # What of a row names the run and not the file.
 _RUN = ("run_id", "ingested_at")
@@ -53,8 +54,10 @@ class Ledger:
         entries: What the plan needs to know of each file.
     """
 
-    def __init__(self, table: pa.Table) -> None:
+    def __init__(self, table: pa.Table, klines_version: int) -> None:
         self._read = table
+        self._klines_version = klines_version
+        self._klines_versions: dict[str, int] = {}
         self._written: dict[str, LedgerRow] = {}
         columns = [table[name].to_pylist() for name in _ENTRY]
         self.entries: dict[str, LedgerEntry] = {
@@ -65,10 +68,13 @@ class Ledger:
     @classmethod
     def read(cls, context: TaskContext) -> Ledger:
         """The newest ledger of the run's market and interval."""
-        if context.lake.create(ARCHIVE_FILES):
-            return cls(_SCHEMA.empty_table())
+        if not context.lake.exists(ARCHIVE_FILES):
+            return cls(_SCHEMA.empty_table(), 0)
+        # Before the ledger is read: another run may replace lines at any moment, and writes into
+        # the ledger first that it is going to.
+        version = context.lake.version(KLINES)
         frame = context.lake.read_own(ARCHIVE_FILES).where(equals(context.settings.scope))
-        return cls(frame.toArrow())
+        return cls(frame.toArrow(), version)
 
     def rows(self, names: Collection[str]) -> dict[str, LedgerRow]:
         """Whole rows of those of the named files that the ledger has."""
@@ -76,16 +82,41 @@ class Ledger:
         found = {row["source_file"]: row for row in self._read.filter(wanted).to_pylist()}
         return found | {name: self._written[name] for name in names if name in self._written}
 
-    def update(self, rows: Mapping[str, LedgerRow]) -> None:
-        """Take rows that have been committed."""
+    def klines_version(self, name: str) -> int:
+        """A version of bronze.klines that has the lines of which the file's row speaks."""
+        return self._klines_versions.get(name, self._klines_version)
+
+    def update(self, rows: Mapping[str, LedgerRow], klines_version: int | None) -> None:
+        """Take rows that have been committed, and the version that has their lines.
+
+        None if the run has written no version yet: their lines are still those that were there.
+        """
         self._written.update(rows)
         for name, row in rows.items():
             self.entries[name] = LedgerEntry(*(row[field] for field in _ENTRY))
+            if klines_version is not None:
+                self._klines_versions[name] = klines_version
+
+    def forget(self, names: Collection[str]) -> None:
+        """Leave out files that have been taken from the table."""
+        for name in names:
+            del self.entries[name]
 
 
 def as_frame(context: TaskContext, rows: Iterable[LedgerRow]) -> DataFrame:
     """Ledger rows with the columns of bronze.archive_files."""
     return context.spark.createDataFrame(pa.Table.from_pylist(list(rows), _SCHEMA))
+
+
+def is_cut_short(row: LedgerRow | None) -> bool:
+    """Whether a run was killed while it replaced the file's lines: which it has is not known."""
+    return row is not None and row["error"] == CUT_SHORT
+
+
+def before_the_cut(row: LedgerRow) -> LedgerRow:
+    """What the row said before a run that was killed began to replace the file's lines."""
+    *former, last = row["former"]
+    return {**row, "sha256": last["sha256"], "rows": last["rows"], "former": former or None}
 
 
 def content(row: LedgerRow | None) -> LedgerRow:

@@ -132,11 +132,20 @@ def parse_whole(bodies: Sequence[bytes]) -> WholeLines | None:
     return WholeLines(_numbered(numbers, values), counts)
 
 
-def time_unit_of(open_time: int) -> TimeUnit:
-    """Unit of a published open time, by its magnitude: s < 1e11 <= ms < 1e14 <= us."""
-    if open_time < MIN_MILLISECONDS:
-        return "s"
-    return "ms" if open_time < MIN_MICROSECONDS else "us"
+def time_unit_of(rows: int, milliseconds: int, microseconds: int) -> TimeUnit:
+    """Unit of a file's published open times: that of most of them, so that no stray one decides.
+
+    Args:
+        rows: Open times.
+        milliseconds: Those of at least `MIN_MILLISECONDS`.
+        microseconds: Those of at least `MIN_MICROSECONDS`.
+    """
+    counts: dict[TimeUnit, int] = {
+        "ms": milliseconds - microseconds,
+        "us": microseconds,
+        "s": rows - milliseconds,
+    }
+    return max(counts, key=counts.__getitem__)
 
 
 def _is_header(body: bytes) -> bool:

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from bronze.archive import Cadence, ListedFile
 from bronze.contracts import FileStatus
 
+# What the ledger says of a file while its lines are being replaced.
+CUT_SHORT = "its lines were being replaced when the run was cut short: run ingest_archive again"
+
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
@@ -26,6 +29,7 @@ class LedgerEntry:
         rows: Its lines in `bronze.klines`.
         rejected_lines: Its lines in `bronze.rejected_lines`.
         superseded_by: Monthly file that took the place of this daily one.
+        error: Why it was not ingested.
     """
 
     status: FileStatus
@@ -37,6 +41,29 @@ class LedgerEntry:
     rows: int
     rejected_lines: int
     superseded_by: str | None
+    error: str | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether bronze has every line of it as a candle: of a monthly file, the whole month."""
+        return bool(self.rows) and not self.rejected_lines
+
+
+@dataclass(frozen=True)
+class Doubts:
+    """What the ledger says against files of the archive, whatever their listing says.
+
+    Attributes:
+        broken: (symbol, month) of monthly files that were refused, or of which lines were: their
+            daily files are wanted beside them.
+        damaged: Source files whose bytes had not the published checksum.
+    """
+
+    broken: Set[tuple[str, str]] = frozenset()
+    damaged: Set[str] = frozenset()
+
+
+NO_DOUBTS = Doubts()
 
 
 @dataclass(frozen=True, order=True)
@@ -57,14 +84,26 @@ def months_between(start: str, end: str) -> tuple[str, ...]:
     return tuple(map(_month_of, range(_ordinal(start), _ordinal(end) + 1)))
 
 
-def wanted_files(listed: Iterable[ListedFile], start: str, end: str) -> tuple[ListedFile, ...]:
+def wanted_files(
+    listed: Iterable[ListedFile], start: str, end: str, broken: Set[tuple[str, str]] = frozenset()
+) -> tuple[ListedFile, ...]:
     """The files that cover the months `start` to `end`, both inclusive, sorted by key.
 
     For each symbol and month: its monthly file, and its daily files where it has no monthly one.
     A month without any file is no error (`holes` names those inside a symbol's life).
+
+    Args:
+        listed: The files of one market and interval.
+        start: First month.
+        end: Last month.
+        broken: (symbol, month) of monthly files beside which the daily ones are wanted too.
     """
     in_range = [file for file in listed if start <= file.key.month <= end]
-    covered = {_series_month(file) for file in in_range if file.key.cadence == "monthly"}
+    covered = {
+        _series_month(file)
+        for file in in_range
+        if file.key.cadence == "monthly" and (file.key.symbol, file.key.month) not in broken
+    }
     wanted = [
         file
         for file in in_range
@@ -92,11 +131,12 @@ def holes(listed: Iterable[ListedFile], start: str, end: str) -> tuple[Hole, ...
     )
 
 
-def missing_days(listed: Iterable[ListedFile]) -> tuple[Hole, ...]:
-    """Days without a file in months that a symbol has as daily files alone, sorted.
+def missing_days(listed: Iterable[ListedFile], start: str, end: str) -> tuple[Hole, ...]:
+    """Days without a file in months from `start` to `end` that a symbol has as daily files alone.
 
-    A day is missing when the symbol has a file before and one after it; `Hole.period` is
-    the day. Whole months without a file are no days (`holes` names those).
+    A day is missing when the symbol has a file before and one after it, also outside of `start`
+    to `end`; `Hole.period` is the day. Sorted. Whole months without a file are no days (`holes`
+    names those).
     """
     of_symbol: defaultdict[str, set[str]] = defaultdict(set)
     for file in listed:
@@ -106,7 +146,8 @@ def missing_days(listed: Iterable[ListedFile]) -> tuple[Hole, ...]:
             Hole(symbol, day)
             for symbol, periods in of_symbol.items()
             for day in _days_of_daily_months(periods)
-            if day not in periods and min(periods) < day < max(periods)
+            if start <= day[:7] <= end and day not in periods
+            if min(periods) < day < max(periods)
         )
     )
 
@@ -118,7 +159,8 @@ def needs_reading(
 
     A file is skipped when it was ingested and its published checksum and size have not changed
     since, and a daily file when bronze holds its month as a whole: an older listing may lack the
-    monthly file. All others are read, again if need be: a republished one, and one that failed.
+    monthly file. All others are read, again if need be: a republished one, one that failed, and a
+    daily one whose month is no longer whole.
     """
     whole = whole_months(ledger)
     return tuple(
@@ -130,12 +172,27 @@ def needs_reading(
 
 
 def whole_months(ledger: Mapping[str, LedgerEntry]) -> dict[tuple[str, str], str]:
-    """(symbol, month) -> the monthly file whose lines bronze holds."""
+    """(symbol, month) -> the monthly file of which bronze holds every line."""
     return {
         (entry.symbol, entry.month): name
         for name, entry in ledger.items()
-        if entry.cadence == "monthly" and entry.rows
+        if entry.cadence == "monthly" and entry.is_whole
     }
+
+
+def doubts_of(ledger: Mapping[str, LedgerEntry]) -> Doubts:
+    """What a ledger says against files.
+
+    A month that was being replaced when a run was cut short is read again before it is broken.
+    """
+    return Doubts(
+        frozenset(
+            (entry.symbol, entry.month)
+            for entry in ledger.values()
+            if entry.cadence == "monthly" and not entry.is_whole and entry.error != CUT_SHORT
+        ),
+        frozenset(name for name, entry in ledger.items() if entry.status == "checksum_mismatch"),
+    )
 
 
 def daily_files_of(
@@ -156,6 +213,8 @@ def _is_unchanged(file: ListedFile, entry: LedgerEntry | None) -> bool:
         and entry.status == "ingested"
         and entry.published_sha256 == file.published_sha256
         and entry.size_bytes == file.size_bytes
+        # Superseded days are left out before, while their month is whole.
+        and entry.superseded_by is None
     )
 
 

@@ -64,7 +64,7 @@ class LandingProgress:
         rate = self._bytes / seconds if seconds > 0 else 0.0
         left = f", {self.outstanding_bytes / rate / 60:,.1f} min left" if rate > 0 else ""
         return (
-            f"{self._files:,} of {self._planned_files:,} files landed, {self._bytes / _MB:,.1f} of "
+            f"{self._files:,} of {self._planned_files:,} files done, {self._bytes / _MB:,.1f} of "
             f"{self._planned_bytes / _MB:,.1f} MB, {rate / _MB:,.1f} MB/s{left}"
         )
 

@@ -7,11 +7,21 @@ then the ZIP is unpacked (`bronze.unpack`), then its lines are parsed (`bronze.l
 import hashlib
 from dataclasses import dataclass, field
 
+import numpy as np
 import pyarrow as pa
 
 from bronze.archive import ArchiveKey
 from bronze.contracts import FileStatus, TimeUnit
-from bronze.lines import KLINES_SCHEMA, REJECTED_SCHEMA, ParsedLines, parse_lines, time_unit_of
+from bronze.lines import (
+    KLINES_SCHEMA,
+    MIN_MICROSECONDS,
+    MIN_MILLISECONDS,
+    REJECTED_SCHEMA,
+    IntArray,
+    ParsedLines,
+    parse_lines,
+    time_unit_of,
+)
 from bronze.unpack import FileRefused, unpack
 
 
@@ -95,7 +105,7 @@ def read_archive_file(
         size_bytes,
         sha256,
         lines.has_header,
-        time_unit_of(lines.klines["open_time"][0].as_py()),
+        _time_unit(lines.klines["open_time"].to_numpy()),
         lines.klines,
         lines.rejected,
     )
@@ -134,6 +144,13 @@ def _verified(
             "checksum_mismatch", f"its SHA-256 is {sha256}, published is {published_sha256}"
         )
     return unpack(content, key.member_name)
+
+
+def _time_unit(open_times: IntArray) -> TimeUnit:
+    milliseconds, microseconds = (
+        int(np.count_nonzero(open_times >= least)) for least in (MIN_MILLISECONDS, MIN_MICROSECONDS)
+    )
+    return time_unit_of(open_times.size, milliseconds, microseconds)
 
 
 def _why_no_candle(lines: ParsedLines) -> str:

@@ -19,7 +19,7 @@ from bronze.http import Http
 from bronze.landed import RemoteFile
 from bronze.landing import Landing, LandingAccount, locked
 from bronze.listing import ListedObject, listed_symbols, pages
-from bronze.plan import wanted_files
+from bronze.plan import NO_DOUBTS, Doubts, wanted_files
 from bronze.progress import landing_progress
 from bronze.universe import Universe
 from lakehouse.console import err
@@ -40,12 +40,14 @@ class RemoteListing:
         unexpected: Keys of the ZIPs whose names do not fit.
         account: What became of each wanted file.
         universe: The wanted symbols that have a file.
+        names: All symbols that have a folder.
     """
 
     files: list[ListedFile] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
     account: LandingAccount = field(default_factory=LandingAccount)
     universe: Universe = field(default_factory=lambda: Universe(()))
+    names: frozenset[str] = frozenset()
 
 
 def land_archive(
@@ -53,6 +55,7 @@ def land_archive(
     archive: ArchiveSettings,
     universe_of: Callable[[Collection[str]], Universe],
     stop: threading.Event,
+    doubts: Doubts = NO_DOUBTS,
 ) -> RemoteListing:
     """List the archive and land the files that the settings want, both at the same time.
 
@@ -61,6 +64,7 @@ def land_archive(
         archive: Its addresses, the landing folder, and what is wanted.
         universe_of: From all symbols of the archive, those that are wanted.
         stop: Set it to break the landing off.
+        doubts: What an earlier run found wrong with landed files.
 
     Raises:
         ArchiveError: The listing cannot be had.
@@ -70,21 +74,24 @@ def land_archive(
         cadence: set(listed_symbols(http, archive.listing_url, archive.market, cadence))
         for cadence in _CADENCES
     }
-    found = RemoteListing(universe=universe_of(set().union(*symbols.values())))
+    names = frozenset[str]().union(*symbols.values())
+    found = RemoteListing(universe=universe_of(names), names=names)
     others: list[ListedFile] = []
     root = Path(archive.landing)
 
-    def plan(symbol: str) -> None:
+    def land(symbol: str) -> None:
         remotes, unexpected = _list_symbol(http, archive, symbol, symbols)
         listed = [ListedFile(each.key, each.size_bytes, None) for each in remotes]
-        wanted = {f.key.source_file for f in wanted_files(listed, archive.start, archive.end)}
+        plan = wanted_files(listed, archive.start, archive.end, doubts.broken)
+        wanted = {file.key.source_file for file in plan}
         for cadence in _CADENCES:
             landing.add(
                 [
                     each
                     for each in remotes
                     if each.key.cadence == cadence and each.key.source_file in wanted
-                ]
+                ],
+                doubts.damaged,
             )
         found.unexpected.extend(unexpected)
         others.extend(file for file in listed if file.key.source_file not in wanted)
@@ -95,7 +102,7 @@ def land_archive(
         Landing(http, archive.url, root, archive.transfers, progress, stop) as landing,
         ThreadPoolExecutor(LISTINGS_AT_ONCE, thread_name_prefix="listing") as lister,
     ):
-        for _ in lister.map(plan, found.universe.symbols):
+        for _ in lister.map(land, found.universe.symbols):
             pass
     found.account = landing.account
     found.files = [*landing.account.files, *others]
@@ -136,8 +143,6 @@ def remote_files(objects: Iterable[ListedObject]) -> tuple[list[RemoteFile], lis
             unexpected.append(source_file)
             continue
         checksum = by_key.get(source_file + CHECKSUM_SUFFIX)
-        checksum_edition = "" if checksum is None else checksum.edition
-        files.append(
-            RemoteFile(key, listed.size_bytes, listed.etag, listed.edition, checksum_edition)
-        )
+        signed = ("", "") if checksum is None else (checksum.etag, checksum.edition)
+        files.append(RemoteFile(key, listed.size_bytes, listed.etag, listed.edition, *signed))
     return files, unexpected

@@ -19,6 +19,7 @@ from bronze.contracts import EXCHANGE_SYMBOLS
 from bronze.exchange import ExchangeSymbol, exchange_symbols
 from bronze.http import Http, Sleep
 from bronze.landing import LandingAccount
+from bronze.plan import NO_DOUBTS, Doubts
 from bronze.remote import LISTINGS_AT_ONCE, land_archive
 from bronze.universe import (
     Universe,
@@ -46,6 +47,7 @@ class Source:
         files: Files of the universe, also those outside of the wanted months.
         unexpected: Keys of the ZIPs whose names do not fit, sorted.
         universe: The symbols.
+        names: All symbols that the archive names.
         figures: What to say of the landing and of the exchange's answer.
         has_snapshot: Whether the exchange was asked, and its answer written.
     """
@@ -54,16 +56,20 @@ class Source:
     files: tuple[ListedFile, ...]
     unexpected: tuple[str, ...]
     universe: Universe
+    names: frozenset[str]
     figures: Mapping[str, str] = field(default_factory=dict)
     has_snapshot: bool = False
 
 
-def open_source(context: TaskContext, sleep: Sleep | None = None) -> Source:
+def open_source(
+    context: TaskContext, sleep: Sleep | None = None, doubts: Doubts = NO_DOUBTS
+) -> Source:
     """List the archive; over http, land the wanted files as well.
 
     Args:
         context: The task's; a snapshot of the exchange is kept through its lake.
         sleep: Waits between two attempts of a request; None waits in real time.
+        doubts: What the ledger says against files.
 
     Raises:
         ArchiveError: The archive, its listing or the exchange cannot be had or are none.
@@ -83,13 +89,16 @@ def open_source(context: TaskContext, sleep: Sleep | None = None) -> Source:
     if settings.archive.is_remote:
         _require_addresses(settings.archive)
         root = Path(settings.archive.landing)
-        found = land_archive(http, settings.archive, partial(_universe, settings, exchange), stop)
+        universe_of = partial(_universe, settings, exchange)
+        found = land_archive(http, settings.archive, universe_of, stop, doubts)
         files, unexpected, universe = found.files, found.unexpected, found.universe
+        names = found.names
         figures |= _told(found.account)
     else:
         root = Path(settings.archive.url)
         files, unexpected = _walk(root, settings.archive)
-        universe = _universe(settings, exchange, {file.key.symbol for file in files})
+        names = frozenset(file.key.symbol for file in files)
+        universe = _universe(settings, exchange, names)
     inside = set(universe.symbols)
     if universe.bias:
         figures["universe"] = f"{settings.universe.mode}: {universe.bias}"
@@ -98,6 +107,7 @@ def open_source(context: TaskContext, sleep: Sleep | None = None) -> Source:
         tuple(file for file in files if file.key.symbol in inside),
         tuple(unexpected),
         universe,
+        names,
         figures,
         has_snapshot=bool(exchange),
     )

@@ -28,7 +28,8 @@ def named_symbols(listed: Iterable[ListedFile]) -> dict[str, dict[str, Any]]:
     missing: defaultdict[str, list[str]] = defaultdict(list)
     every = [month for of_symbol in months.values() for month in of_symbol]
     if files:
-        for hole in (*holes(files, min(every), max(every)), *missing_days(files)):
+        life = min(every), max(every)
+        for hole in (*holes(files, *life), *missing_days(files, *life)):
             missing[hole.symbol].append(hole.period)
     return {
         symbol: {

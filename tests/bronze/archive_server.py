@@ -20,6 +20,9 @@ from xml.sax.saxutils import escape
 LISTING = "/listing"
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 
+ENDLESS_BYTES = 100_000_000
+_PIECE = b"x" * 65_536
+
 # Path and number of the request, from 1 -> name of a fault or None.
 Faults = Callable[[str, int], str | None]
 
@@ -48,8 +51,10 @@ class ServedArchive:
         page_size: Keys to a page of the listing.
         faults: What goes wrong.
         gone: Keys that the listing names and the server no longer has.
+        hidden: Keys that the listing names and that are answered as missing.
         unlisted: Keys that the server has and the listing does not name yet.
         documents: Path -> body of other answers, such as the exchange's.
+        cached: Key -> body that is served for it, whatever the folder and its listing have.
         etags: Whether answers carry an ETag.
         requests: (path with its query, Range header) of every request, in order.
         sent: Path -> bytes of bodies that were sent.
@@ -60,8 +65,10 @@ class ServedArchive:
     page_size: int = 1000
     faults: Faults = field(default=lambda path, count: None)
     gone: set[str] = field(default_factory=set)
+    hidden: set[str] = field(default_factory=set)
     unlisted: set[str] = field(default_factory=set)
     documents: dict[str, bytes] = field(default_factory=dict)
+    cached: dict[str, bytes] = field(default_factory=dict)
     etags: bool = True
     requests: list[tuple[str, str | None]] = field(default_factory=list)
     sent: Counter[str] = field(default_factory=Counter)
@@ -149,13 +156,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200, self._listing(query), fault=fault)
         elif path in self.served.documents:
             self._answer(200, self.served.documents[path], fault=fault)
-        elif key in self.served.gone or not (self.served.root / key).is_file():
+        elif key in self.served.gone | self.served.hidden or not (self.served.root / key).is_file():
             self._answer(404, b"NoSuchKey")
         else:
             self._object(key, fault)
 
     def _object(self, key: str, fault: str | None) -> None:
-        content = (self.served.root / key).read_bytes()
+        content = self.served.cached.get(key) or (self.served.root / key).read_bytes()
         etag = _etag(content)
         headers = {"ETag": etag} if self.served.etags else {}
         asked = self.headers.get("Range")
@@ -164,6 +171,8 @@ class _Handler(BaseHTTPRequestHandler):
             if start >= len(content):
                 self._answer(416, b"")
                 return
+            if fault == "another tag":
+                headers["ETag"] = '"another"'
             headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
             self._answer(206, content[start:], headers, fault)
         else:
@@ -176,6 +185,9 @@ class _Handler(BaseHTTPRequestHandler):
         headers: Mapping[str, str] | None = None,
         fault: str | None = None,
     ) -> None:
+        if fault == "endless":
+            self._answer_without_end(status)
+            return
         whole = body
         if fault in ("cut", "cut without length"):
             body = body[: len(body) * 2 // 3]
@@ -195,6 +207,17 @@ class _Handler(BaseHTTPRequestHandler):
             self.served.sent[unquote(urlsplit(self.path).path).lstrip("/")] += len(body)
         if fault in ("cut", "cut without length", "no length"):
             self.close_connection = True
+
+    def _answer_without_end(self, status: int) -> None:
+        """Far more than any object has, until the client hangs up."""
+        self.close_connection = True
+        self.send_response(status)
+        self.send_header("Connection", "close")
+        self.end_headers()
+        for _ in range(ENDLESS_BYTES // len(_PIECE)):
+            self.wfile.write(_PIECE)
+            with self.served.lock:
+                self.served.sent[unquote(urlsplit(self.path).path).lstrip("/")] += len(_PIECE)
 
     def _listing(self, query: Mapping[str, str]) -> bytes:
         prefix, marker = query.get("prefix", ""), query.get("marker", "")

@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bronze.contracts import ARCHIVE_FILES, ARCHIVE_SYMBOLS, KLINES, REJECTED_LINES
+from bronze.ledger import Ledger
 from bronze.republished import republished_files
 from bronze.tasks import ingest_archive
+from lakehouse.contracts import TableContract
 from lakehouse.settings import Settings
 from lakehouse.tables import Lake
-from lakehouse.tasks import TaskOutcome
+from lakehouse.tasks import TaskContext, TaskOutcome
 from tests.pipelines import NOW, changed_settings, do, interpreted, lake_of, rows, versions
-from tests.support import as_csv, month_of_candles, put_file, rows_of
+from tests.support import RUN_COLUMNS, as_csv, month_of_candles, put_file, rows_of
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
 BRONZE = (ARCHIVE_FILES, ARCHIVE_SYMBOLS, KLINES, REJECTED_LINES)
 FEBRUARY = month_of_candles("2025-02", 12)
@@ -191,6 +193,162 @@ def test_days_that_come_after_their_month_are_not_loaded(
     outcome = do(spark, settings, ingest_archive, "days")
     assert outcome.message == "all 2 files unchanged"
     assert rows_of(lake, KLINES) == whole
+
+
+def kill_after_the_mark(monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
+    """Cut a run short before its candles are replaced, or before the last commit of its ledger."""
+    replace, seen = Lake.replace, list[TableContract]()
+
+    def killed(self: Lake, contract: TableContract, frame: "DataFrame", where: str) -> int:
+        if contract is (KLINES if moment == "before" else ARCHIVE_FILES) and seen[-1:] != []:
+            raise KeyboardInterrupt
+        if contract is (ARCHIVE_FILES if moment == "before" else KLINES):
+            seen.append(contract)
+        return replace(self, contract, frame, where)
+
+    monkeypatch.setattr(Lake, "replace", killed)
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(("moment", "turns_bad"), [("after", True), ("before", False)])
+def test_a_replacement_that_is_cut_short_loses_nothing(
+    spark: "SparkSession",
+    base_settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    moment: str,
+    turns_bad: bool,
+) -> None:
+    root = tmp_path / "archive"
+    settings = lake_of(base_settings, tmp_path, root, "12h")
+    lake = Lake(spark, settings.warehouse)
+    put(root, "ETHUSDT", "2025-02", FEBRUARY)
+    put(root, "BTCUSDT", "2025-02-01", day(1))
+    put(root, "BTCUSDT", "2025-02-02", day(2))
+    do(spark, settings, ingest_archive, "days")
+    klines, ledger = rows_of(lake, KLINES), rows_of(lake, ARCHIVE_FILES)
+    version = lake.version(KLINES)
+
+    month = [line for line in FEBRUARY if line != FEBRUARY[1]]
+    put(root, "ETHUSDT", "2025-02", FEBRUARY[:4])
+    put(root, "BTCUSDT", "2025-02", month)
+    with monkeypatch.context() as patched:
+        kill_after_the_mark(patched, moment)
+        with pytest.raises(KeyboardInterrupt):
+            do(spark, settings, ingest_archive, "killed")
+    assert (rows_of(lake, KLINES) == klines) == (moment == "before")
+    cut_short = [row for row in rows(lake, ARCHIVE_FILES) if row["status"] == "download_failed"]
+    assert len(cut_short) == 3
+
+    if turns_bad:
+        put(root, "ETHUSDT", "2025-02", FEBRUARY[:4], checksum="0" * 64)
+        put(root, "BTCUSDT", "2025-02", month, checksum="0" * 64)
+        do(spark, settings, ingest_archive, "bad")
+        assert rows_of(lake, KLINES) == klines
+        found = {row["source_file"]: row for row in rows(lake, ARCHIVE_FILES)}
+        assert {row["status"] for name, row in found.items() if "monthly" in name} == {
+            "checksum_mismatch"
+        }
+        kept = ("source_file", "sha256", "rows", "rejected_lines", "superseded_by", "former")
+        names = [n for n in ARCHIVE_FILES.column_names if n not in RUN_COLUMNS]
+        before = [dict(zip(names, row, strict=True)) for row in ledger]
+        assert [{n: found[row["source_file"]][n] for n in kept} for row in before] == [
+            {n: row[n] for n in kept} for row in before
+        ]
+        put(root, "ETHUSDT", "2025-02", FEBRUARY[:4])
+        put(root, "BTCUSDT", "2025-02", month)
+        version = lake.version(KLINES)
+    outcome = do(spark, settings, ingest_archive, "good")
+    assert outcome.figures["daily files superseded"] == (
+        "2; bars that their monthly files removed 1, added 0, changed 0"
+    )
+    counts = {"ETHUSDT": 4, "BTCUSDT": 55}
+    symbols = [row["symbol"] for row in rows(lake, KLINES)]
+    assert {symbol: symbols.count(symbol) for symbol in symbols} == counts
+    for row in rows(lake, ARCHIVE_FILES):
+        assert row["status"] == "ingested"
+        told = [(each["rows"], each["version"]) for each in row["former"] or []]
+        is_month = short(row["source_file"]) == "BTCUSDT 2025-02"
+        of_before = 56 if row["symbol"] == "ETHUSDT" else 2
+        assert told == ([] if is_month else [(of_before, version)])
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_run_that_is_overtaken_tells_the_same_difference(
+    spark: "SparkSession",
+    base_settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    root = tmp_path / "archive"
+    settings = lake_of(base_settings, tmp_path, root, "12h")
+    lake = Lake(spark, settings.warehouse)
+    put(root, "ETHUSDT", "2025-02", FEBRUARY)
+    do(spark, settings, ingest_archive, "first")
+    version = lake.version(KLINES)
+    put(root, "ETHUSDT", "2025-02", FEBRUARY[:4])
+    read = Ledger.read
+
+    def overtaken(context: TaskContext) -> Ledger:
+        ledger = read(context)
+        if context.run_id == "slow":
+            do(spark, settings, ingest_archive, "fast")
+        return ledger
+
+    monkeypatch.setattr(Ledger, "read", overtaken)
+    do(spark, settings, ingest_archive, "slow")
+    (row,) = rows(lake, ARCHIVE_FILES)
+    assert [each["version"] for each in row["former"]] == [version]
+    (told,) = republished_files(spark, settings).toArrow().to_pylist()
+    assert (told["removed"], told["added"], told["changed"]) == (52, 0, 0)
+    assert len(rows(lake, KLINES)) == 4
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_broken_month_takes_the_place_of_no_day(
+    spark: "SparkSession",
+    base_settings: Settings,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    root = tmp_path / "archive"
+    settings = lake_of(base_settings, tmp_path, root, "12h")
+    lake = Lake(spark, settings.warehouse)
+    for symbol in ("BTCUSDT", "ETHUSDT"):
+        put(root, symbol, "2025-02-01", day(1))
+        put(root, symbol, "2025-02-02", day(2))
+    mostly_bad = as_csv(FEBRUARY[:1]) + b"broken\n" * 55
+    put_file(root, "BTCUSDT", "2025-02", mostly_bad, interval="12h")
+    put(root, "ETHUSDT", "2025-02", FEBRUARY, checksum="0" * 64)
+    outcome = do(spark, settings, ingest_archive, "first")
+    counted = {"BTCUSDT 2025-02": 1, "BTCUSDT 2025-02-01": 2, "BTCUSDT 2025-02-02": 2}
+    counted |= {"ETHUSDT 2025-02-01": 2, "ETHUSDT 2025-02-02": 2}
+    assert lines_by_file(lake) == counted
+    assert outcome.figures["months that supersede no days"] == (
+        "BTCUSDT-12h-2025-02.zip: 55 rejected lines"
+    )
+    before = versions(lake, BRONZE)
+    assert do(spark, settings, ingest_archive, "again").unchanged
+    assert versions(lake, BRONZE) == before
+
+    put(root, "ETHUSDT", "2025-02", FEBRUARY)
+    # Time travel ends: the load must not, and the report says what it cannot tell.
+    keep = "'delta.deletedFileRetentionDuration' = 'interval 0 hours'"
+    spark.sql(f"ALTER TABLE {lake.name(KLINES)} SET TBLPROPERTIES ({keep})")
+    outcome = do(spark, settings, ingest_archive, "repaired")
+    assert lines_by_file(lake)["ETHUSDT 2025-02"] == 56
+    assert outcome.figures["daily files superseded"] == (
+        "2; bars that their monthly files changed: not known, see the log"
+    )
+    told = republished_files(spark, settings).toArrow().to_pylist()
+    assert {row["removed"] for row in told} == {None}
+    assert len(told) == 2
+    assert "no longer kept of bronze.klines: versions" in caplog.text
+
+
+def lines_by_file(lake: Lake) -> dict[str, int]:
+    names = [short(row["source_file"]) for row in rows(lake, KLINES)]
+    return {name: names.count(name) for name in names}
 
 
 @pytest.mark.usefixtures("quick")

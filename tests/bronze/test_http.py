@@ -96,7 +96,13 @@ def test_retry_after_is_honoured(scripts: list[Script], header: str, seconds: fl
     assert seconds <= waits[0] <= max(seconds, 0.5)
 
 
-@pytest.mark.parametrize("header", ["soon", "-1", "Thu, 01 Jan 2020 00:00:00 GMT", ""])
+@pytest.mark.parametrize(
+    "header",
+    [
+        *("soon", "-1", "Thu, 01 Jan 2020 00:00:00 GMT", ""),
+        *("Thu, 01 Jan 2026 00:00:42", "Thu, 01 Jan 2026 00:00:42 +99999999999999"),
+    ],
+)
 def test_a_senseless_retry_after_is_as_good_as_none(scripts: list[Script], header: str) -> None:
     script, http, waits = ask(scripts, (503, {"Retry-After": header}, b""), OK)
     assert http.read(script.url, bytes) == b"body"

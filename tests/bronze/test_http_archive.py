@@ -236,7 +236,13 @@ def test_a_file_that_cannot_be_had_is_in_the_ledger_with_its_reason(
         ingest(spark, remote, "run-2")
         assert rows(lake, KLINES) == before
         archive.faults = lambda path, count: None
-        ingest(spark, remote, "run-3")
+        archive.gone = set()
+        outcome = ingest(spark, remote, "run-3")
+        # What was never had and is listed no more fails no later run.
+        label = "refused files that the archive has no more"
+        assert "ETHUSDT-1d-2025-02.zip" in outcome.figures[label]
+        ledger = {row["source_file"]: row["status"] for row in rows(lake, ARCHIVE_FILES)}
+        assert list(ledger.values()) == ["ingested"] * 2
         closes = [row["close"] for row in rows(lake, KLINES) if row["symbol"] == "BTCUSDT"]
         assert closes == [line[4] for line in month]
 

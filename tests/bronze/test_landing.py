@@ -24,12 +24,12 @@ from bronze.archive import CHECKSUM_SUFFIX, list_folder
 from bronze.download import part_name
 from bronze.http import ATTEMPTS, Http
 from bronze.landed import RECORD_NAME
-from bronze.plan import holes, wanted_files
+from bronze.plan import Doubts, holes, wanted_files
 from bronze.remote import RemoteListing, land_archive
 from bronze.universe import Universe, named_universe
 from lakehouse.errors import ArchiveError, EnvironmentProblem
 from lakehouse.settings import ArchiveSettings
-from tests.bronze.archive_server import ServedArchive, seeded_faults, served
+from tests.bronze.archive_server import ENDLESS_BYTES, ServedArchive, seeded_faults, served
 from tests.support import as_csv, month_of_candles, put_file
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "币安人生USDT")
@@ -234,6 +234,98 @@ def test_a_mismatch_is_downloaded_afresh_once_and_landed_as_published(
     assert archive.object_requests() == []
 
 
+def test_a_mismatching_republication_leaves_the_last_good_zip(
+    archive: ServedArchive, tmp_path: Path
+) -> None:
+    land(archive, tmp_path / "landing")
+    before = files_of(tmp_path / "landing")
+    key = put(archive.root, "ETHUSDT", "2025-01", start=300.0, checksum="0" * 64)
+    found = land(archive, tmp_path / "landing")
+    assert files_of(tmp_path / "landing") == before
+    # The reader is given the published checksum, and so refuses the file.
+    assert {each.key.source_file: each.published_sha256 for each in found.account.landed} == {
+        key: "0" * 64
+    }
+    put(archive.root, "ETHUSDT", "2025-01", start=300.0)
+    land(archive, tmp_path / "landing")
+    assert files_of(tmp_path / "landing") == wanted_of(archive.root)
+
+
+@pytest.mark.parametrize("part", ["", CHECKSUM_SUFFIX, "both"])
+def test_a_cache_that_is_older_than_the_listing_settles_nothing(
+    archive: ServedArchive, tmp_path: Path, part: str
+) -> None:
+    land(archive, tmp_path / "landing")
+    old = files_of(archive.root)
+    key = put(archive.root, "ETHUSDT", "2025-01", start=500.0)
+    keys = [key, key + CHECKSUM_SUFFIX] if part == "both" else [key + part]
+    archive.cached = {key: old[key] for key in keys}
+    land(archive, tmp_path / "landing")
+    land(archive, tmp_path / "landing")
+    archive.cached = {}
+    land(archive, tmp_path / "landing")
+    assert files_of(tmp_path / "landing") == wanted_of(archive.root)
+    archive.forget()
+    land(archive, tmp_path / "landing")
+    assert archive.object_requests() == []
+
+
+def test_an_unsigned_zip_from_an_old_cache_settles_nothing(
+    archive: ServedArchive, tmp_path: Path
+) -> None:
+    (archive.root / (KEY + CHECKSUM_SUFFIX)).unlink()
+    land(archive, tmp_path / "landing")
+    archive.cached = {KEY: (archive.root / KEY).read_bytes()}
+    put(archive.root, "BTCUSDT", "2025-01", start=500.0, checksum=None)
+    (archive.root / (KEY + CHECKSUM_SUFFIX)).unlink(missing_ok=True)
+    land(archive, tmp_path / "landing")
+    archive.cached = {}
+    land(archive, tmp_path / "landing")
+    assert files_of(tmp_path / "landing") == wanted_of(archive.root)
+
+
+@pytest.mark.parametrize("answer", ["page", "missing"])
+@pytest.mark.parametrize("is_zip_wrong", [False, True])
+@pytest.mark.parametrize("is_known", [False, True])
+def test_one_wrong_answer_for_a_checksum_heals(
+    archive: ServedArchive, tmp_path: Path, answer: str, is_zip_wrong: bool, is_known: bool
+) -> None:
+    if is_known:
+        land(archive, tmp_path / "landing")
+        put(archive.root, "BTCUSDT", "2025-01", start=500.0)
+    before = files_of(tmp_path / "landing")
+    wrong = [KEY + CHECKSUM_SUFFIX, *([KEY] if is_zip_wrong and answer == "page" else [])]
+    page = b"<html>please log in</html>"
+    archive.cached = {key: page for key in wrong if answer == "page"}
+    archive.hidden = set(wrong) if answer == "missing" else set()
+    found = land(archive, tmp_path / "landing")
+    told = {each.key.source_file: each.published_sha256 for each in found.account.landed}
+    assert told[KEY] is None
+    if is_known:
+        assert files_of(tmp_path / "landing") == before
+    archive.cached, archive.hidden = {}, set()
+    healed = land(archive, tmp_path / "landing")
+    assert [each.key.source_file for each in healed.account.landed] == [KEY]
+    assert healed.account.landed[0].published_sha256 is not None
+    assert files_of(tmp_path / "landing") == wanted_of(archive.root)
+    archive.forget()
+    land(archive, tmp_path / "landing")
+    assert archive.object_requests() == []
+
+
+@pytest.mark.parametrize("suffix", ["", CHECKSUM_SUFFIX])
+def test_a_body_without_end_is_left(archive: ServedArchive, tmp_path: Path, suffix: str) -> None:
+    endless = "/" + KEY + suffix
+    archive.faults = lambda path, count: "endless" if path == endless else None
+    found = land(archive, tmp_path / "landing")
+    assert [each.key.source_file for each in found.account.failed] == [KEY]
+    assert archive.sent[KEY + suffix] < ENDLESS_BYTES / 2
+    assert not list((tmp_path / "landing").rglob("*.part"))
+    archive.faults = lambda path, count: None
+    land(archive, tmp_path / "landing")
+    assert files_of(tmp_path / "landing") == wanted_of(archive.root)
+
+
 def test_a_download_that_was_wrong_once_is_right_afresh(
     archive: ServedArchive, tmp_path: Path
 ) -> None:
@@ -307,7 +399,8 @@ def test_an_old_edition_stays_where_the_new_one_cannot_be_had(
     archive.faults = lambda path, count: "503" if path == "/" + key else None
     found = land(archive, tmp_path / "landing")
     assert [each.key.source_file for each in found.account.failed] == [key]
-    assert files_of(tmp_path / "landing")[key] == before[key]
+    # The ZIP and the CHECKSUM that fits it.
+    assert files_of(tmp_path / "landing") == before
     archive.faults = lambda path, count: None
     land(archive, tmp_path / "landing")
     assert files_of(tmp_path / "landing") == wanted_of(archive.root)
@@ -351,6 +444,32 @@ def test_a_file_that_changes_between_two_attempts_starts_anew(
         return "cut" if path == "/" + KEY and count == 1 else None
 
     archive.faults = republish
+    land(archive, tmp_path / "landing")
+    assert files_of(tmp_path / "landing") == wanted_of(archive.root)
+
+
+def test_the_rest_of_another_edition_is_not_appended(
+    archive: ServedArchive, tmp_path: Path
+) -> None:
+    put_file(archive.root, "BTCUSDT", "2025-01", random.Random(1).randbytes(200_000), interval="1d")
+    faults = iter(["cut", "another tag"])
+    archive.faults = lambda path, count: next(faults, None) if path == "/" + KEY else None
+    land(archive, tmp_path / "landing")
+    asked = [asked for path, asked in archive.requests if path == "/" + KEY]
+    assert [each is None for each in asked] == [True, False, True]
+    assert archive.object_requests().count(KEY + CHECKSUM_SUFFIX) == 1
+    assert files_of(tmp_path / "landing") == wanted_of(archive.root)
+
+
+def test_an_old_checksum_without_a_tag_does_not_vouch_for_an_old_zip(
+    archive: ServedArchive, tmp_path: Path
+) -> None:
+    land(archive, tmp_path / "landing")
+    archive.etags = False
+    archive.cached = {KEY + CHECKSUM_SUFFIX: (archive.root / (KEY + CHECKSUM_SUFFIX)).read_bytes()}
+    put(archive.root, "BTCUSDT", "2025-01", start=500.0)
+    land(archive, tmp_path / "landing")
+    archive.cached = {}
     land(archive, tmp_path / "landing")
     assert files_of(tmp_path / "landing") == wanted_of(archive.root)
 
@@ -411,6 +530,30 @@ def test_a_damaged_or_removed_file_is_fetched_again(
     path.unlink() if damage is None else path.write_bytes(damage)
     land(archive, tmp_path / "landing")
     assert files_of(tmp_path / "landing") == wanted_of(archive.root)
+
+
+def test_a_damaged_file_of_the_right_size_is_fetched_again_once_the_ledger_says_so(
+    archive: ServedArchive, tmp_path: Path
+) -> None:
+    land(archive, tmp_path / "landing")
+    path = tmp_path / "landing" / KEY
+    whole = path.read_bytes()
+    path.write_bytes(whole[:100] + bytes([whole[100] ^ 1]) + whole[101:])
+    archive.forget()
+    http, given = Http(4, lambda seconds: None), settings_of(archive, tmp_path / "landing")
+    doubts = Doubts(damaged={KEY})
+    found = land_archive(http, given, everything, threading.Event(), doubts)
+    assert archive.object_requests() == [KEY + CHECKSUM_SUFFIX, KEY]
+    assert [each.key.source_file for each in found.account.landed] == [KEY]
+    assert files_of(tmp_path / "landing") == wanted_of(archive.root)
+
+
+def test_the_days_of_a_broken_month_are_landed(archive: ServedArchive, tmp_path: Path) -> None:
+    http, given = Http(4, lambda seconds: None), settings_of(archive, tmp_path / "landing")
+    doubts = Doubts(broken={("BTCUSDT", "2025-02")})
+    land_archive(http, given, everything, threading.Event(), doubts)
+    landed = {key for key in files_of(tmp_path / "landing") if "2025-02-01" in key}
+    assert {key.rpartition("/")[2].partition(".")[0] for key in landed} == {"BTCUSDT-1d-2025-02-01"}
 
 
 @settings(max_examples=15, deadline=None)
@@ -523,16 +666,22 @@ def test_a_server_that_fails_for_every_file_ends_the_run(
 def test_a_full_disk_is_told_before_it_is_full(
     archive: ServedArchive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def usage(path: Path) -> SimpleNamespace:
-        return SimpleNamespace(free=500_000_000)
+    size = 1_500_000
+    key = put_file(archive.root, "BTCUSDT", "2024-12", b"x" * size, interval="1d", zipped=False)
+    free = [500_000_000 + size - 1_000_000]
+    one = {"start": "2024-12", "end": "2024-12"}
+    for symbol in SYMBOLS[1:]:
+        (archive.root / key.replace("BTCUSDT", symbol)).unlink()
 
-    with monkeypatch.context() as patched:
-        patched.setattr(landing.shutil, "disk_usage", usage)
-        with pytest.raises(EnvironmentProblem, match=r"lacks 0\.0 GB .*archive\.landing"):
-            land(archive, tmp_path / "landing")
+    def usage(path: Path) -> SimpleNamespace:
+        return SimpleNamespace(free=free[0])
+
+    monkeypatch.setattr(landing.shutil, "disk_usage", usage)
+    with pytest.raises(EnvironmentProblem, match=r"lacks 1\.0 MB .* 500 MB .*archive\.landing"):
+        land(archive, tmp_path / "landing", **one)
     assert not list((tmp_path / "landing").rglob("*.zip"))
-    land(archive, tmp_path / "landing")
-    assert files_of(tmp_path / "landing") == wanted_of(archive.root)
+    free[0] += 1_000_000
+    assert len(land(archive, tmp_path / "landing", **one).account.landed) == 1
 
 
 def test_a_folder_that_cannot_be_written_is_named(archive: ServedArchive, tmp_path: Path) -> None:

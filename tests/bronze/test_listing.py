@@ -161,6 +161,19 @@ def test_a_listing_that_goes_round_in_circles_ends(archive: ServedArchive) -> No
         list(pages(http(), archive.url + "/page", ""))
 
 
+def test_a_listing_that_goes_back_ends(archive: ServedArchive) -> None:
+    def alternate(path: str, count: int) -> str | None:
+        marker = "a" if "marker=b" in path else "b"
+        archive.documents["/page"] = page(
+            f"{CUT}<NextMarker>{marker}</NextMarker>{contents(marker)}"
+        )
+        return "503" if len(archive.requests) > 5 else None
+
+    archive.faults = alternate
+    with pytest.raises(ArchiveError, match="does not go on after b"):
+        list(pages(http(), archive.url + "/page", ""))
+
+
 @pytest.mark.parametrize("fault", ["503", "429", "cut", "cut without length", "reset", "slow"])
 def test_a_listing_survives_a_fault(archive: ServedArchive, fault: str) -> None:
     keys = [f"{BTC}BTCUSDT-4h-2025-{month:02d}.zip" for month in range(1, 8)]

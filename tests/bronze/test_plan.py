@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from bronze.archive import Cadence, ListedFile, files_prefix, parse_key
 from bronze.contracts import FileStatus
 from bronze.plan import (
+    CUT_SHORT,
     Hole,
     LedgerEntry,
     daily_files_of,
+    doubts_of,
     holes,
     missing_days,
     months_between,
@@ -157,8 +159,12 @@ def test_days_are_missing_between_two_files_of_a_month_without_a_monthly_one() -
         listed("XRPUSDT", "2025-01"),
     ]
     days = ("2025-02-01", "2025-02-02", "2025-02-04", "2025-03-01")
-    assert missing_days(files) == tuple(Hole("BTCUSDT", day) for day in days)
-    assert missing_days([]) == ()
+    assert missing_days(files, "2025-01", "2025-03") == tuple(Hole("BTCUSDT", day) for day in days)
+    # The last day of the range is missing too: a later file shows that the symbol lived on.
+    later = [listed("ADAUSDT", "2025-01-30"), listed("ADAUSDT", "2025-02-01")]
+    assert missing_days(later, "2025-01", "2025-01") == (Hole("ADAUSDT", "2025-01-31"),)
+    assert missing_days(later, "2025-02", "2025-02") == ()
+    assert missing_days([], "2025-01", "2025-03") == ()
 
 
 def test_an_ingested_and_unchanged_file_is_skipped() -> None:
@@ -206,6 +212,37 @@ def test_a_day_is_read_only_while_its_month_is_not_there_as_a_whole() -> None:
     never = {month.key.source_file: entry(month, status="corrupt_zip", rows=0)}
     assert needs_reading([day], never) == (day,)
     assert whole_months(never) == {}
+
+
+@pytest.mark.parametrize(
+    ("status", "rows", "rejected_lines"),
+    [("corrupt_zip", 0, 0), ("unexpected_content", 0, 9), ("ingested", 1, 55)],
+)
+def test_a_broken_month_hides_no_days(status: FileStatus, rows: int, rejected_lines: int) -> None:
+    day, month = listed("BTCUSDT", "2025-01-05"), listed("BTCUSDT", "2025-01")
+    broken = entry(month, status=status, rows=rows, rejected_lines=rejected_lines)
+    # It was superseded while the month was good.
+    gone = entry(day, rows=0, superseded_by=month.key.source_file)
+    ledger = {month.key.source_file: broken, day.key.source_file: gone}
+    assert doubts_of(ledger).broken == {("BTCUSDT", "2025-01")}
+    wanted = wanted_files([day, month], "2025-01", "2025-01", doubts_of(ledger).broken)
+    assert wanted == (day, month)
+    assert needs_reading([day], ledger) == (day,)
+    assert whole_months(ledger) == {}
+    repaired = {**ledger, month.key.source_file: entry(month)}
+    assert doubts_of(repaired).broken == set()
+    assert needs_reading([day], repaired) == ()
+    cut_short = entry(month, status="download_failed", rows=0, error=CUT_SHORT)
+    assert doubts_of({month.key.source_file: cut_short}).broken == set()
+
+
+def test_a_mismatch_is_in_doubt() -> None:
+    bad, good = listed("BTCUSDT", "2025-01"), listed("BTCUSDT", "2025-02")
+    ledger = {
+        bad.key.source_file: entry(bad, status="checksum_mismatch"),
+        good.key.source_file: entry(good),
+    }
+    assert doubts_of(ledger).damaged == {bad.key.source_file}
 
 
 def test_the_days_of_a_month_are_found_in_the_ledger() -> None:

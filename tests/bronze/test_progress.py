@@ -18,16 +18,14 @@ class Clock:
 def test_rate_and_time_left_are_of_what_is_planned_so_far() -> None:
     clock = Clock()
     progress = LandingProgress(clock=clock)
-    assert progress.line() == "0 of 0 files landed, 0.0 of 0.0 MB, 0.0 MB/s"
+    assert progress.line() == "0 of 0 files done, 0.0 of 0.0 MB, 0.0 MB/s"
     progress.plan(3, 30_000_000)
     clock.seconds = 10.0
     progress.done(20_000_000)
     assert progress.outstanding_bytes == 10_000_000
-    assert progress.line() == ("1 of 3 files landed, 20.0 of 30.0 MB, 2.0 MB/s, 0.1 min left")
+    assert progress.line() == ("1 of 3 files done, 20.0 of 30.0 MB, 2.0 MB/s, 0.1 min left")
     progress.plan(1000, 1_170_000_000)
-    assert progress.line() == (
-        "1 of 1,003 files landed, 20.0 of 1,200.0 MB, 2.0 MB/s, 9.8 min left"
-    )
+    assert progress.line() == ("1 of 1,003 files done, 20.0 of 1,200.0 MB, 2.0 MB/s, 9.8 min left")
 
 
 def test_the_log_hears_of_it_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
@@ -39,7 +37,7 @@ def test_the_log_hears_of_it_now_and_then(caplog: pytest.LogCaptureFixture) -> N
             clock.seconds = second
             progress.done(1)
     assert 5 <= len(caplog.messages) <= 7
-    assert caplog.messages[0].startswith("16 of 100 files landed")
+    assert caplog.messages[0].startswith("16 of 100 files done")
 
 
 def test_a_terminal_sees_a_bar_and_a_pipe_does_not() -> None:
