@@ -393,7 +393,9 @@ def test_spot_files_and_daily_ones_where_there_is_no_monthly(
     ]
     # March lies between two months that there are, although April was not asked for.
     assert outcome.figures["missing months"] == "BTCUSDT 2025-03"
-    assert outcome.figures["missing days"] == "BTCUSDT 2025-02-02"
+    # There is a file after the range, so that the rest of February is missing as well.
+    missing = [f"BTCUSDT 2025-02-{day:02d}" for day in (2, *range(4, 13))]
+    assert outcome.figures["missing days"] == f"{', '.join(missing)} and 16 more"
     first = {row["month"]: row for row in rows(lake, KLINES) if row["line"] == 1}
     assert first["2024-12"]["open_time"] == december[0][0]
     assert first["2025-01"]["open_time"] == 1_735_689_600_000_000
