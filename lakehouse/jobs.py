@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
-from importlib.metadata import entry_points
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 import yaml
 
 from lakehouse.errors import JobError
+from lakehouse.installed import installed
 from lakehouse.settings import Study
 from lakehouse.tasks import Task
 
@@ -74,13 +74,13 @@ def load_task(entry_point: str) -> Task:
     Raises:
         JobError: The wheel has no such entry point, or it is not a task.
     """
-    found = [each for each in entry_points(group=ENTRY_POINT_GROUP) if each.name == entry_point]
-    if not found:
+    found = installed(ENTRY_POINT_GROUP, entry_point)
+    if found is None:
         raise JobError(
             f"the installed candlelake has no entry point {entry_point!r}: correct jobs.yaml or "
             "install the wheel again"
         )
-    loaded = found[0].load()
+    loaded = found.load()
     if not isinstance(loaded, Task):
         raise JobError(f"entry point {entry_point!r} is not a task")
     return loaded

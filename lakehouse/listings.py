@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, cast
 
 from lakehouse.errors import EnvironmentProblem
+from lakehouse.installed import installed
 from lakehouse.settings import Settings
 
 if TYPE_CHECKING:
@@ -23,9 +23,9 @@ def load_listing(name: str) -> Listing:
     Raises:
         EnvironmentProblem: The wheel has no such entry point.
     """
-    found = [each for each in entry_points(group=ENTRY_POINT_GROUP) if each.name == name]
-    if not found:
+    found = installed(ENTRY_POINT_GROUP, name)
+    if found is None:
         raise EnvironmentProblem(
             f"the installed candlelake has no listing {name!r}: install the wheel again"
         )
-    return cast(Listing, found[0].load())
+    return cast(Listing, found.load())

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from typing import cast
 
 from rich.console import Console
@@ -15,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from lakehouse.errors import EnvironmentProblem, ReproductionError
+from lakehouse.installed import installed
 from lakehouse.settings import Settings
 
 ENTRY_POINT_GROUP = "candlelake.reproduction"
@@ -82,11 +82,12 @@ def load_reproduce() -> Reproduce:
     Raises:
         EnvironmentProblem: The wheel has none.
     """
-    for point in entry_points(group=ENTRY_POINT_GROUP):
-        return cast(Reproduce, point.load())
-    raise EnvironmentProblem(
-        "the installed candlelake cannot reproduce models: install the wheel again"
-    )
+    found = installed(ENTRY_POINT_GROUP, "reproduce")
+    if found is None:
+        raise EnvironmentProblem(
+            "the installed candlelake cannot reproduce models: install the wheel again"
+        )
+    return cast(Reproduce, found.load())
 
 
 def print_reproduction(out: Console, err: Console, done: Reproduction) -> None:

@@ -148,7 +148,7 @@ def load_index_results(lake: Lake, settings: Settings) -> IndexResults:
         if not of_one_run(parts, run_id):
             torn.append(name)
             continue
-        rules = recorded_rules(recorded, run_id, name, settings)
+        rules = recorded_rules(recorded_settings(recorded, run_id, settings), name)
         whole.append(IndexResult(name, run_id, settings.archive.interval, rules, **parts))
     return IndexResults(tuple(whole), tuple(torn))
 
@@ -228,16 +228,24 @@ def _names(frame: pd.DataFrame, first: str) -> list[str]:
     return [first, *sorted(set(frame["index_name"]) - {first}, reverse=True)]
 
 
-def recorded_rules(
-    recorded: pd.DataFrame, run_id: str, name: str, settings: Settings
-) -> Mapping[str, Any]:
-    """What the index was made with, which the settings may have left since."""
+def recorded_settings(recorded: pd.DataFrame, run_id: str, settings: Settings) -> dict[str, Any]:
+    """The settings that a run was made with, which the present ones may have left since.
+
+    Args:
+        recorded: Rows of ops.task_runs of one task.
+        run_id: The run.
+        settings: The present ones, which serve when the run is not recorded.
+    """
     made_with = recorded.loc[recorded["run_id"] == run_id, "settings"]
-    index = (
-        settings.index.model_dump(mode="json")
-        if made_with.empty
-        else json.loads(made_with.iloc[-1])["index"]
+    found: dict[str, Any] = json.loads(
+        settings.as_json() if made_with.empty else made_with.iloc[-1]
     )
+    return found
+
+
+def recorded_rules(made_with: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The rules of an index by the settings that it was made with."""
+    index = made_with["index"]
     rules = {**index, **index["rulebooks"].get(name, {})}
     return {key: value for key, value in rules.items() if key not in ("mode", "rulebooks")}
 

@@ -5,6 +5,8 @@ So rulebooks can be compared there: their rules are parameters, their statistics
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from lakehouse.tasks import TaskContext, TaskOutcome
@@ -34,18 +36,28 @@ def run_index_run(context: TaskContext) -> TaskOutcome:
 
 
 def metrics(result: IndexResult) -> dict[str, float]:
-    """Statistics of the index by name, and the benchmarks' main ones behind the benchmark's.
+    """The `portfolio_metrics` of an index in its tables."""
+    columns = result.statistics[["index_name", "statistic", "value"]].astype({"value": float})
+    return portfolio_metrics(result.name, columns.itertuples(index=False, name=None))
+
+
+def portfolio_metrics(
+    name: str, statistics: Iterable[tuple[str, str, float | None]]
+) -> dict[str, float]:
+    """Statistics of a portfolio by name, and the benchmarks' main ones behind the benchmark's.
 
     An undefined statistic is left out, and a date is no metric.
+
+    Args:
+        name: The portfolio.
+        statistics: Whose, which and its value, of the portfolio and of its benchmarks.
     """
-    named = {
-        statistic if of == result.name else f"{of}_{statistic}": float(value)
-        for of, statistic, value in result.statistics[["index_name", "statistic", "value"]]
-        .astype({"value": float})
-        .itertuples(index=False)
-        if of == result.name or statistic in BENCHMARK_STATISTICS
+    return {
+        statistic if of == name else f"{of}_{statistic}": float(value)
+        for of, statistic, value in statistics
+        if of == name or statistic in BENCHMARK_STATISTICS
+        if value is not None and np.isfinite(value)
     }
-    return {name: value for name, value in named.items() if np.isfinite(value)}
 
 
 def _log(context: TaskContext, result: IndexResult) -> str:

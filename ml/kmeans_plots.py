@@ -20,6 +20,7 @@ from ml.plot_style import (
     TimeArray,
     new_figure,
     one_plot,
+    point_label,
     styled,
     time_axis,
 )
@@ -58,7 +59,7 @@ def month_to_month(times: TimeArray, agreement: FloatArray, subtitle: str = "") 
     figure, axes = one_plot(8, 3.6, title, subtitle)
     axes.plot(times, agreement, color=BLUE, marker="o")
     for time, value in zip(times, agreement.tolist(), strict=True):
-        _number(axes, f"{value:.2f}", (time, value), MUTED)
+        point_label(axes, f"{value:.2f}", (time, value), MUTED)
     axes.axhline(0, color=MUTED, linewidth=0.8)
     axes.set_ylim(min(-0.05, float(agreement.min(initial=0.0)) - 0.05), 1.08)
     axes.set_ylabel("Adjusted Rand index")
@@ -79,25 +80,9 @@ def _by_clusters(axes: Axes, ks: Sequence[int], values: FloatArray, chosen: int)
         shown = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2f}"
         used = k == chosen
         text = f"{shown}, used" if used else shown
-        _number(axes, text, (k, value), VERMILLION if used else MUTED, below=below)
+        point_label(axes, text, (k, value), VERMILLION if used else MUTED, below=below)
         if used:
             axes.plot(k, value, "o", color=VERMILLION, markersize=10, zorder=3)
     axes.grid(visible=False, axis="x")
     axes.margins(y=0.25)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.4g}"))
-
-
-def _number(
-    axes: Axes, text: str, at: tuple[object, float], colour: str, *, below: bool = False
-) -> None:
-    """Write a value above its point, or below it."""
-    axes.annotate(
-        text,
-        at,
-        xytext=(0, -9 if below else 6),
-        textcoords="offset points",
-        ha="center",
-        va="top" if below else "bottom",
-        fontsize=8,
-        color=colour,
-    )

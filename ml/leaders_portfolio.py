@@ -23,13 +23,11 @@ from lakehouse.sql import equals
 from ml import index_plots, kmeans_plots
 from ml.cluster_leaders import ClusteredDate, cluster_in_turn, month_to_month
 from ml.contracts import LEADER_LEVELS, LEADER_STATISTICS, MONTHLY_CLUSTERS
-from ml.index_run import BENCHMARK_STATISTICS, EVALUATION
+from ml.index_run import EVALUATION, portfolio_metrics
 from ml.plot_style import MARKETS
 from silver.contracts import CANDLES, LISTINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from pyspark.sql import DataFrame
 
     from lakehouse.settings import Settings
@@ -140,7 +138,8 @@ def track_leaders(context: TaskContext, run: TrackedRun, made: LeadersPortfolio)
         run.log_figure(kmeans_plots.month_to_month(days, values, about), "monthly_agreement.png")
     with run.child("leaders", {"k": k, **params}, {"candlelake.evaluation": EVALUATION}) as child:
         child.log_inputs(CANDLES, LISTINGS)
-        child.log_metrics(_metrics(made.statistics))
+        found = ((row.index_name, row.statistic, row.value) for row in made.statistics)
+        child.log_metrics(portfolio_metrics(LEADERS, found))
         held = [(date, row) for date in made.dates for row in date.determination.holdings]
         clusters = [date.cluster[date.symbols.index(row.symbol)] for date, row in held]
         child.log_csv(
@@ -154,17 +153,6 @@ def track_leaders(context: TaskContext, run: TrackedRun, made: LeadersPortfolio)
             },
         )
         _draw(context, child, made)
-
-
-def _metrics(found: Sequence[Statistic]) -> dict[str, float]:
-    """The statistics that are defined: of the leaders by name, of benchmarks behind theirs."""
-    own = {row.statistic: row.value for row in found if row.index_name == LEADERS}
-    others = {
-        f"{row.index_name}_{row.statistic}": row.value
-        for row in found
-        if row.index_name != LEADERS and row.statistic in BENCHMARK_STATISTICS
-    }
-    return {name: value for name, value in {**own, **others}.items() if value is not None}
 
 
 def _draw(context: TaskContext, child: TrackedRun, made: LeadersPortfolio) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -11,7 +10,13 @@ from lakehouse.runs import TASK_RUNS
 from lakehouse.sql import equals
 from ml.contracts import LEADER_LEVELS, LEADER_STATISTICS, MONTHLY_CLUSTERS
 from ml.frames import rows, to_pandas
-from ml.index_results import IndexResult, levels_by_day, recorded_rules, rows_of_index
+from ml.index_results import (
+    IndexResult,
+    levels_by_day,
+    recorded_rules,
+    recorded_settings,
+    rows_of_index,
+)
 from ml.leaders_portfolio import LEADERS, leaders_rules
 
 if TYPE_CHECKING:
@@ -40,6 +45,7 @@ def load_leaders(lake: Lake, settings: Settings, run_id: str) -> IndexResult | N
     by_sharpe = held.groupby("as_of")["sharpe"].rank(ascending=False, method="first")
     members = held.groupby("as_of")["symbol"].transform("size")
     recorded = rows(lake, TASK_RUNS, f"task = 'kmeans' AND {mine}")
+    made_with = recorded_settings(recorded, run_id, settings)
     tables = {
         "levels": levels,
         "random": pd.DataFrame(columns=["rulebook", "run_id", "open_time"]),
@@ -53,15 +59,8 @@ def load_leaders(lake: Lake, settings: Settings, run_id: str) -> IndexResult | N
         run_id=run_id,
         interval=settings.archive.interval,
         rules={
-            **recorded_rules(recorded, run_id, LEADERS, settings),
-            **leaders_rules(_clusters(recorded, settings)),
+            **recorded_rules(made_with, LEADERS),
+            **leaders_rules(made_with["ml"]["kmeans"]["clusters"]),
         },
         **{name: rows_of_index(frame, name, LEADERS) for name, frame in tables.items()},
     )
-
-
-def _clusters(recorded: pd.DataFrame, settings: Settings) -> int:
-    """How many leaders a month may have, as the run was set."""
-    if recorded.empty:
-        return settings.ml.kmeans.clusters
-    return int(json.loads(recorded["settings"].iloc[-1])["ml"]["kmeans"]["clusters"])

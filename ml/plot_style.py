@@ -92,3 +92,19 @@ def time_axis(axes: Axes) -> None:
 def percent(value: float, _: int | None = None) -> str:
     """A fraction as a tick: whole per cents, a true minus sign."""
     return f"{value:,.0%}".replace("-", MINUS)
+
+
+def point_label(
+    axes: Axes, text: str, at: tuple[object, float], colour: str, *, below: bool = False
+) -> None:
+    """Write a value above its point, or below it."""
+    axes.annotate(
+        text,
+        at,
+        xytext=(0, -9 if below else 6),
+        textcoords="offset points",
+        ha="center",
+        va="top" if below else "bottom",
+        fontsize=8,
+        color=colour,
+    )

@@ -38,6 +38,7 @@ from ml.plot_style import (
     Numbers,
     one_plot,
     percent,
+    point_label,
 )
 
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
@@ -72,9 +73,9 @@ def scree(explained: Numbers, cumulative: Numbers, subtitle: str = "") -> Figure
     axes.bar(component, explained, color=BLUE, width=0.7, label="each component")
     axes.plot(component, cumulative, color=VERMILLION, marker="o", label="cumulative")
     for x, each, total in zip(component, explained, cumulative, strict=True):
-        _number(axes, f"{each:.1%}", (x, float(each)), INK)
+        point_label(axes, f"{each:.1%}", (x, float(each)), INK)
         if x > 1:  # the first component's two values are one
-            _number(axes, f"{total:.0%}", (x, float(total)), VERMILLION)
+            point_label(axes, f"{total:.0%}", (x, float(total)), VERMILLION)
     axes.set_xlabel("Component")
     axes.set_ylabel("Share of the variance of log returns")
     axes.set_xticks(component)
@@ -284,22 +285,6 @@ def _bars(
     axes.tick_params(axis="y", length=0)
     axes.margins(x=0.1 if digits == 1 else 0.15, y=0.02)
     return figure
-
-
-def _number(
-    axes: Axes, text: str, at: tuple[float, float], colour: str, *, below: bool = False
-) -> None:
-    """Write a value above its point, or below it."""
-    axes.annotate(
-        text,
-        at,
-        xytext=(0, -9 if below else 6),
-        textcoords="offset points",
-        ha="center",
-        va="top" if below else "bottom",
-        fontsize=8,
-        color=colour,
-    )
 
 
 def _cell_numbers(axes: Axes, matrix: FloatArray) -> None:

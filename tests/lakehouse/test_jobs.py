@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from lakehouse import jobs
+from lakehouse import installed
 from lakehouse.errors import JobError
 from lakehouse.jobs import (
     ALL_SUCCESS,
@@ -270,7 +270,7 @@ def test_an_entry_point_that_is_no_task_is_refused(monkeypatch: pytest.MonkeyPat
         def load(self) -> object:
             return print
 
-    monkeypatch.setattr(jobs, "entry_points", lambda group: [Point()])
+    monkeypatch.setattr(installed, "entry_points", lambda group: [Point()])
     with pytest.raises(JobError, match="'made_here' is not a task"):
         load_task("made_here")
 

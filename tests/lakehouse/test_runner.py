@@ -224,7 +224,7 @@ def test_each_task_is_told_the_settings_the_run_and_the_job(
 def test_tasks_that_do_not_wait_for_each_other_run_at_once(
     monkeypatch: pytest.MonkeyPatch, recorded: list[TaskRun]
 ) -> None:
-    together = threading.Barrier(2, timeout=30)
+    together = threading.Barrier(2, timeout=300)
 
     def meet(_: TaskContext) -> TaskOutcome:
         together.wait()
