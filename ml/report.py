@@ -75,6 +75,9 @@ def exports(data: ReportData) -> dict[str, pd.DataFrame]:
             ["as_of", "lookback_days", "symbols", "component", "explained_variance"]
         ],
         "gbt_feature_importance.csv": data.importances[["feature", "importance"]],
+        "gbt_forecasts.csv": data.forecasts.assign(open_time=data.forecasts["open_time"].map(_iso))[
+            ["symbol", "open_time", "prediction", "model_version"]
+        ],
         **_index_exports(data),
         **_factor_exports(data),
     }

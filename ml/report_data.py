@@ -23,7 +23,14 @@ from lakehouse.runs import TASK_RUNS
 from lakehouse.settings import Settings
 from lakehouse.sql import equals, is_in
 from lakehouse.tables import Lake
-from ml.contracts import CLUSTERS, FEATURE_IMPORTANCES, PCA_COMPONENTS, PCA_WINDOWS
+from ml.contracts import (
+    CLUSTERS,
+    FEATURE_IMPORTANCES,
+    NEWEST,
+    PCA_COMPONENTS,
+    PCA_WINDOWS,
+    PREDICTIONS,
+)
 from ml.factor_results import FactorResults, load_factor_results
 from ml.frames import rows, to_pandas
 from ml.index_results import IndexResult, load_index_results
@@ -32,7 +39,7 @@ from silver.contracts import LISTINGS, REJECTED_CANDLES
 
 TASKS = (
     *("ingest_archive", "clean_candles", "asset_metrics", "correlations", "smart_index"),
-    *("index_run", "pca", "kmeans", "gbt_features", "gbt"),
+    *("index_run", "pca", "kmeans", "gbt_features", "gbt", "score"),
 )
 """Tasks whose results the report shows, in the order of the pipeline."""
 
@@ -71,6 +78,7 @@ class ReportData:
         kmeans_figures: What that run reported.
         importances: `ml.feature_importances` of the newest run.
         gbt_figures: What the `gbt` task of that run reported.
+        forecasts: `ml.predictions` of the bar after the newest one, by the newest `score`.
         files: status, files, rows and rejected_lines: one row for each status of a file.
         rejected_lines: reason and lines.
         rejected_candles: broken (all rules that a candle broke) and candles.
@@ -96,6 +104,7 @@ class ReportData:
     kmeans_figures: Mapping[str, str]
     importances: pd.DataFrame
     gbt_figures: Mapping[str, str]
+    forecasts: pd.DataFrame
     files: pd.DataFrame
     rejected_lines: pd.DataFrame
     rejected_candles: pd.DataFrame
@@ -123,8 +132,10 @@ def load_report_data(lake: Lake, settings: Settings) -> ReportData:
     components = _newest_run(lake, PCA_COMPONENTS, scope, "pca", runs)
     clusters = _newest_run(lake, CLUSTERS, scope, "kmeans", runs)
     importances = _newest_run(lake, FEATURE_IMPORTANCES, scope, "gbt", runs)
+    forecasts = _newest_run(lake, PREDICTIONS, f"{scope} AND split = '{NEWEST}'", "score", runs)
     made = {"asset_metrics": metrics, "correlations": correlations, "smart_index": weights}
     made |= {"pca": components, "kmeans": clusters, "gbt": importances}
+    made["score"] = forecasts
     found = load_index_results(lake, settings)
     shown = with_runs_of_indices(runs_of(runs, made), runs, found.whole)
     factors = load_factor_results(lake, settings)
@@ -152,6 +163,9 @@ def load_report_data(lake: Lake, settings: Settings) -> ReportData:
             ["importance", "feature"], ascending=[False, True], ignore_index=True
         ),
         gbt_figures=_figures(shown, "gbt"),
+        forecasts=forecasts.sort_values(
+            ["prediction", "symbol"], ascending=[False, True], ignore_index=True
+        ),
         files=_counts(lake, ARCHIVE_FILES, scope, "status", _FILE_COUNTS),
         rejected_lines=_counts(lake, REJECTED_LINES, scope, "reason", ("count(*) AS lines",)),
         rejected_candles=_counts(lake, REJECTED_CANDLES, scope, _RULES, ("count(*) AS candles",)),

@@ -54,6 +54,7 @@ def render(data: ReportData) -> str:
         indices=[index_section(index, MARKETS[data.market]) for index in data.indices],
         torn=data.torn,
         skill=skill(data.gbt_figures),
+        forecast=_forecast(data.forecasts),
         leaders=leaders_section(data),
         stability=stability(data.kmeans_figures),
         tiny=tiny_clusters(data.clusters),
@@ -79,6 +80,16 @@ def skill(figures: Mapping[str, str]) -> str:
     if said.startswith("No skill"):
         return f"{said} ({shown})."
     return f"{said} ({shown}), before any cost of trading on it."
+
+
+def _forecast(forecasts: pd.DataFrame) -> str:
+    """Which model forecasts which bar, in words; empty without a forecast."""
+    if forecasts.empty:
+        return ""
+    bar = minute(forecasts["open_time"].iloc[0])
+    version = count(forecasts["model_version"].iloc[0])
+    symbols = count(len(forecasts))
+    return f"{symbols} symbols, the bar after that of {bar} UTC, by version {version} of the model"
 
 
 def _span(data: ReportData) -> str:

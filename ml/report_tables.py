@@ -60,6 +60,11 @@ def precise(value: float) -> str:
     return _DASH if pd.isna(value) else _signed(f"{value:.4g}")
 
 
+def _hundredfold(value: float) -> str:
+    """A small fraction in per cent, with four significant digits."""
+    return precise(value * 100)
+
+
 def count(value: float) -> str:
     """A whole number."""
     return _DASH if pd.isna(value) else f"{value:,.0f}"
@@ -115,6 +120,11 @@ def report_tables(data: ReportData) -> dict[str, Table]:
             ("rho", "Correlation", ratio),
         ),
         "gbt": _gbt_table(data.gbt_figures),
+        "forecasts": table(
+            data.forecasts,
+            _SYMBOL,
+            ("prediction", "Log return of the next bar, %", _hundredfold),
+        ),
         "files": table(
             data.files,
             ("status", "Status", text),
@@ -221,10 +231,11 @@ def number(figures: Mapping[str, str], name: str) -> float:
         return float("nan")
 
 
+_NUMBERS = (percent, ratio, precise, _hundredfold, count)
+
+
 def table(frame: pd.DataFrame, *shown: Shown) -> Table:
     """Pick columns of a frame and write them out."""
-    columns = tuple(
-        Column(title, show in (percent, ratio, precise, count)) for _, title, show in shown
-    )
+    columns = tuple(Column(title, show in _NUMBERS) for _, title, show in shown)
     cells = [map(show, frame[name]) for name, _, show in shown]
     return Table(columns, tuple(zip(*cells, strict=True)))

@@ -162,6 +162,14 @@ def report_data() -> ReportData:
             "ridge_oos_r2": "-0.0012",
             "model": "models:/gbt@champion",
         },
+        forecasts=pd.DataFrame(
+            {
+                "symbol": [HOSTILE, "BTCUSDT"],
+                "open_time": AS_OF - timedelta(hours=4),
+                "prediction": [0.00123, -0.0004],
+                "model_version": [3, 3],
+            }
+        ),
         files=pd.DataFrame(
             {
                 "status": ["corrupt_zip", "ingested"],
@@ -385,6 +393,18 @@ def test_walk_forward_stands_beside_the_ridge_and_the_random_split() -> None:
     )
 
 
+def test_the_newest_forecasts_name_their_bar_and_their_model(page: Page) -> None:
+    section = page.sections["Forecast of the next bar"]
+    assert (
+        "The newest forecasts: 2 symbols, the bar after that of 2025-12-31 20:00 UTC, by version 3 "
+        "of the model"
+    ) in section
+    assert report_tables(report_data())["forecasts"].rows == (
+        (HOSTILE, "0.123"),
+        ("BTCUSDT", f"{MINUS}0.04"),
+    )
+
+
 def test_provenance_names_versions_code_and_settings(page: Page) -> None:
     provenance = page.sections["Provenance"]
     for text in (
@@ -528,6 +548,9 @@ def test_csv_files_give_every_number_back(tmp_path: Path) -> None:
     assert_same(windows.drop(columns="as_of"), data.pca_windows.drop(columns="as_of"))
     importances = read["gbt_feature_importance.csv"]
     assert_same(importances, data.importances[["feature", "importance"]])
+    forecasts = read["gbt_forecasts.csv"]
+    assert forecasts["open_time"].tolist() == ["2025-12-31T20:00:00Z"] * 2
+    assert_same(forecasts.drop(columns="open_time"), data.forecasts.drop(columns="open_time"))
     portfolio = read["kmeans_portfolio.csv"]
     assert portfolio["symbol"].tolist() == [HOSTILE, "ETHUSDT"]
     assert portfolio["weight"].tolist() == [0.5, 0.5]
