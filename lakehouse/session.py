@@ -94,6 +94,7 @@ def spark_session(settings: SparkSettings) -> Iterator["SparkSession"]:
             "pyspark is not installed: install the wheel with its extra, candlelake[local]"
         ) from error
     if _current is not None:
+        activate(_current)
         yield _current
         return
     active = SparkSession.getActiveSession()
@@ -109,6 +110,17 @@ def spark_session(settings: SparkSettings) -> Iterator["SparkSession"]:
         _current.stop()
         _current = None
         _LOG.unlink(missing_ok=True)
+
+
+def activate(session: "SparkSession") -> None:
+    """Make a session the active one of the calling thread, as Spark ML on Connect wants it.
+
+    A classic session is found from every thread. Spark has no public function for this:
+    `inheritable_thread_target` does it in Spark 4.2, and does not in 4.0.
+    """
+    make_active = getattr(type(session), "_set_default_and_active_session", None)
+    if make_active is not None:
+        make_active(session)
 
 
 def _start(settings: SparkSettings) -> "SparkSession":

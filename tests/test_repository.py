@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("lakehouse", "bronze", "silver", "gold", "ml")
 FILES = ("Makefile", "setup.py", "pyproject.toml", "constraints.txt", "LICENSE")
-SETTING_UP = ("run", "test", "ui", "wheel", "lock")
+SETTING_UP = ("run", "test", "cluster-test", "test-connect", "ui", "wheel", "lock")
 
 
 def copy_sources(copy: Path) -> Path:
@@ -58,8 +58,8 @@ def make_program(folder: Path, name: str, body: str) -> None:
 def test_make_alone_lists_every_target() -> None:
     listed = run(["make"], ROOT).stdout
     assert listed == run(["make", "help"], ROOT).stdout
-    targets = re.findall(r"^make (\w+) +\S", listed, re.MULTILINE)
-    assert targets == ["help", "run", "test", "ui", "wheel", "lock", "clean"]
+    targets = re.findall(r"^make ([\w-]+) +\S", listed, re.MULTILINE)
+    assert sorted(targets) == sorted(["help", *SETTING_UP, "clean"])
 
 
 @pytest.mark.parametrize("target", SETTING_UP)
@@ -111,16 +111,19 @@ def test_clean_keeps_what_cannot_be_made_again(checkout: Path) -> None:
     assert sorted(checkout.rglob("*")) == sorted([*kept, checkout / "lake-local"])
 
 
-@pytest.mark.parametrize("status", [0, 1])
-def test_the_check_of_changes_is_make_test(tmp_path: Path, status: int) -> None:
+@pytest.mark.parametrize("failing", ["", "test", "cluster-test", "test-connect"])
+def test_the_check_of_changes_stops_at_what_fails(tmp_path: Path, failing: str) -> None:
     script = ROOT / ".ci" / "run"
     assert script.stat().st_mode & stat.S_IXUSR
     (tmp_path / ".ci").mkdir()
     shutil.copy2(script, tmp_path / ".ci")
-    (tmp_path / "Makefile").write_text(f"other:\n\ntest:\n\t@echo tested\n\t@exit {status}\n")
+    parts = ("test", "cluster-test", "test-connect")
+    rules = [f"{part}:\n\t@echo {part}\n\t@exit {int(part == failing)}\n" for part in parts]
+    (tmp_path / "Makefile").write_text("other:\n\n" + "".join(rules))
     done = run([str(tmp_path / ".ci" / "run")], cwd=Path("/"))
-    assert done.stdout == "tested\n"
-    assert (done.returncode == 0) == (status == 0)
+    reached = parts[: parts.index(failing) + 1] if failing else parts
+    assert done.stdout.split() == list(reached)
+    assert (done.returncode == 0) == (not failing)
 
 
 @pytest.fixture(scope="module")
