@@ -86,7 +86,7 @@ def standalone_cluster(folder: Path) -> Iterator[Cluster]:
             web = free_port()
             command = [SPARK_HOME / "bin" / "spark-class", f"org.apache.spark.deploy.{kind}"]
             command += ["--host", HOST, "--port", port, "--webui-port", web, *options]
-            running.enter_context(_process(command, folder, name, port, python))
+            running.enter_context(server(command, folder, name, port, python))
 
         start("master", port, "master.Master")
         share = ("--cores", 1, "--memory", "1g", "--work-dir", folder / "work")
@@ -115,7 +115,7 @@ def connect_server(folder: Path, conf: Mapping[str, str]) -> Iterator[str]:
     command = [SPARK_HOME / "bin" / "spark-submit", "--master", "local[2]"]
     command += ["--packages", DELTA_PACKAGE, *_as_options(given), "--class"]
     command += ["org.apache.spark.sql.connect.service.SparkConnectServer", "spark-internal"]
-    with _process(command, folder, "connect", port, Path(sys.executable)):
+    with server(command, folder, "connect", port):
         yield f"sc://{HOST}:{port}"
 
 
@@ -127,10 +127,22 @@ def free_port() -> int:
 
 
 @contextmanager
-def _process(
-    command: Sequence[object], folder: Path, name: str, port: int, python: Path
+def server(
+    command: Sequence[object],
+    folder: Path,
+    name: str,
+    port: int,
+    python: Path = Path(sys.executable),
 ) -> Iterator[None]:
-    """Start a server, wait until it listens, and stop it with all its children at the end."""
+    """Start a server, wait until it listens, and stop it with all its children at the end.
+
+    Args:
+        command: Program and arguments.
+        folder: Its working directory, and that of its log.
+        name: Of the log.
+        port: Of 127.0.0.1, that it will listen on.
+        python: Interpreter of Spark's own workers.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / f"{name}.log"
     with log.open("wb") as output:

@@ -8,27 +8,15 @@ import re
 import shutil
 import stat
 import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 
-ROOT = Path(__file__).parents[1]
-PACKAGES = ("lakehouse", "bronze", "silver", "gold", "ml")
-FILES = ("Makefile", "setup.py", "pyproject.toml", "constraints.txt", "LICENSE")
+from tests.wheels import PACKAGES, ROOT, build_wheel, copy_sources
+
 SETTING_UP = ("run", "test", "cluster-test", "test-connect", "ui", "wheel", "lock")
-
-
-def copy_sources(copy: Path) -> Path:
-    """What setting up and building need, as in a fresh clone."""
-    copy.mkdir()
-    for name in FILES:
-        shutil.copy2(ROOT / name, copy)
-    for name in PACKAGES:
-        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-    return copy
 
 
 @pytest.fixture
@@ -128,13 +116,7 @@ def test_the_check_of_changes_stops_at_what_fails(tmp_path: Path, failing: str) 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from a copy of the sources."""
-    copy = copy_sources(tmp_path_factory.mktemp("wheel") / "sources")
-    build = ["build", "--wheel", "--no-build-isolation", "--offline", "--python", sys.executable]
-    done = run([sys.executable, "-m", "uv", *build, "--out-dir", str(copy / "dist")], copy)
-    assert done.returncode == 0, done.stderr
-    (built,) = (copy / "dist").glob("*.whl")
-    return built
+    return build_wheel(tmp_path_factory.mktemp("wheel"))
 
 
 def metadata(wheel: Path, name: str) -> str:
