@@ -189,7 +189,8 @@ def _skipped(task: JobTask, results: Mapping[str, TaskResult]) -> TaskResult | N
     if not failed or one_is_enough:
         return None
     why = f"skipped: {', '.join(failed)} did not succeed"
-    log.warning("%s: %s", task.key, why, extra=event("task_skipped", skipped=task.key))
+    with about(task=task.key):
+        log.warning("%s: %s", task.key, why, extra=event("task_skipped"))
     return TaskResult(task.key, "skipped", 0.0, why)
 
 
