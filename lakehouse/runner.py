@@ -18,12 +18,13 @@ import click
 
 from lakehouse.errors import JobError, in_one_line
 from lakehouse.interruption import interrupt
+from lakehouse.invocation import Invocation
 from lakehouse.jobs import AT_LEAST_ONE_SUCCESS, Job, JobTask, load_task
 from lakehouse.logs import about, event
 from lakehouse.runs import SUCCESSES, record
 from lakehouse.session import spark_session
 from lakehouse.settings import Settings
-from lakehouse.tasks import Invocation, Task
+from lakehouse.tasks import Task
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -16,10 +16,11 @@ from lakehouse import tasks
 from lakehouse.code_version import code_version
 from lakehouse.contracts import Column, TableContract
 from lakehouse.errors import NotEnoughData, SettingsError, WriteConflict
+from lakehouse.invocation import new_run_id
 from lakehouse.jobs import ENTRY_POINT_GROUP
 from lakehouse.runs import TASK_RUNS, TaskRun
 from lakehouse.tables import Lake
-from lakehouse.tasks import Task, TaskContext, TaskOutcome, new_run_id, task
+from lakehouse.tasks import Task, TaskContext, TaskOutcome, task
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
