@@ -159,20 +159,22 @@ def _delta_jars() -> dict[str, str]:
 
 @contextmanager
 def _spark_log() -> Iterator[Path]:
-    """Let a JVM that starts in the block write its standard error into a file.
+    """Let a JVM that starts in the block write its standard error and output into a file.
 
-    It tells of every package it resolves and of each failed attempt of a task; what matters of
-    that is raised as an error.
+    It tells of every package it resolves, of each failed attempt of a task and of what a VACUUM
+    found; what matters of that is raised as an error, or asked for.
     """
-    path = _LOG
-    terminal = os.dup(2)
-    with path.open("ab") as file:
-        os.dup2(file.fileno(), 2)
+    sys.stdout.flush()
+    own = {stream: os.dup(stream) for stream in (1, 2)}
+    with _LOG.open("ab") as file:
+        for stream in own:
+            os.dup2(file.fileno(), stream)
     try:
-        yield path
+        yield _LOG
     finally:
-        os.dup2(terminal, 2)
-        os.close(terminal)
+        for stream, terminal in own.items():
+            os.dup2(terminal, stream)
+            os.close(terminal)
 
 
 def _apply_semantics(session: "SparkSession") -> None:
