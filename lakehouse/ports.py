@@ -15,7 +15,7 @@ MLFLOW_UI_PORT = 5000
 
 _LOOPBACK = "127.0.0.1"
 _CONNECT_PORT = 15002  # of an address that names none
-_TIMEOUT_SECONDS = 5
+_TIMEOUT_SECONDS = 10
 
 
 def check_loopback() -> Check:
@@ -65,22 +65,20 @@ def check_mlflow_port(port: int = MLFLOW_UI_PORT) -> Check:
 
 def check_connect_server(remote: str) -> Check:
     """Whether a Spark Connect server listens at an address (`sc://host:15002/;token=…`)."""
-    place = urlsplit(remote)
+    name, place = "Spark Connect", urlsplit(remote)
     try:
         host, port = place.hostname or "", place.port or _CONNECT_PORT
     except ValueError:  # a port that is none
         host, port = "", 0
     if place.scheme != "sc" or not host:
-        return Check(
-            "Spark Connect", False, "`spark.remote` is no address", "write it as sc://HOST:15002"
-        )
+        return Check(name, False, "`spark.remote` is no address", "write it as sc://HOST:15002")
     try:
         with socket.create_connection((host, port), _TIMEOUT_SECONDS):
-            return Check("Spark Connect", True, f"{host}:{port} answers")
+            return Check(name, True, f"{host}:{port} answers")
     except OSError:
         return Check(
-            "Spark Connect",
+            name,
             False,
-            f"{host}:{port} does not answer",
-            "start a Spark Connect server there, or correct `spark.remote`",
+            f"no server answers at {host}:{port}",
+            "start it, as docs/connect.md says, or correct `spark.remote`",
         )

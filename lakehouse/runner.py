@@ -120,7 +120,7 @@ def run_job(
 
             def run(task: JobTask) -> TaskResult:
                 with about(run_id=run_id, job=job.name, position=positions[task.key]):
-                    return _run(spark, task, loaded[task.key], told[task.key])
+                    return _run(task, loaded[task.key], told[task.key])
 
             results = _run_in_order(job.tasks, run, done or {})
             _record_skipped(spark, settings, results, loaded, told)
@@ -214,10 +214,11 @@ def _record_skipped(
         log.error("skipped tasks are not recorded: %s", in_one_line(error))
 
 
-def _run(spark: SparkSession, task: JobTask, loaded: Task, told: Invocation) -> TaskResult:
+def _run(task: JobTask, loaded: Task, told: Invocation) -> TaskResult:
     started = time.monotonic()
     try:
-        run = loaded.run(spark, told.settings, told.run_id, told.job)
+        with spark_session(told.settings.spark) as spark:  # the run's own, in this thread
+            run = loaded.run(spark, told.settings, told.run_id, told.job)
     # Whatever a task raises is that task's failure: the others still run, and the summary names it.
     except Exception as error:  # noqa: BLE001
         seconds = time.monotonic() - started

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from lakehouse.errors import EnvironmentProblem
 from lakehouse.java import require_java
+from lakehouse.ports import check_connect_server
 from lakehouse.settings import SparkSettings
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 # 4.4.0 and not newer: the jar of 4.4.1 is not published for Spark 4.2 yet.
 DELTA_RELEASE = "4.4.0"
 DELTA_PACKAGE = f"io.delta:delta-spark_4.2_2.13:{DELTA_RELEASE}"
-_DELTA_BY_PACKAGE = {"spark.jars.packages": DELTA_PACKAGE}
+_PACKAGES = "spark.jars.packages"
+_DELTA_BY_PACKAGE = {_PACKAGES: DELTA_PACKAGE}
 # What the package brings of Delta itself; the rest of it, Spark has already.
 _DELTA_JARS = (
     "delta-spark_4.2_2.13",
@@ -94,6 +96,7 @@ def spark_session(settings: SparkSettings) -> Iterator["SparkSession"]:
             "pyspark is not installed: install the wheel with its extra, candlelake[local]"
         ) from error
     if _current is not None:
+        activate(_current)
         yield _current
         return
     active = SparkSession.getActiveSession()
@@ -111,12 +114,24 @@ def spark_session(settings: SparkSettings) -> Iterator["SparkSession"]:
         _LOG.unlink(missing_ok=True)
 
 
+def activate(session: "SparkSession") -> None:
+    """Make a session the active one of the calling thread, as Spark ML on Connect wants it.
+
+    A classic session is found from every thread. Spark has no public function for this:
+    `inheritable_thread_target` does it in Spark 4.2, and does not in 4.0.
+    """
+    make_active = getattr(type(session), "_set_default_and_active_session", None)
+    if make_active is not None:
+        make_active(session)
+
+
 def _start(settings: SparkSettings) -> "SparkSession":
     from pyspark.logger import PySparkLogger
     from pyspark.sql import SparkSession
 
     builder = SparkSession.builder.appName("candlelake")
     if settings.remote:
+        _require_server(settings.remote)
         builder = builder.remote(settings.remote)
     else:
         require_java()
@@ -127,7 +142,10 @@ def _start(settings: SparkSettings) -> "SparkSession":
             builder = builder.master(settings.master)
             is_local = settings.master.startswith("local")
             given |= {**_LOCAL_CONF, **_delta_jars()} if is_local else _DELTA_BY_PACKAGE
-        for key, value in {**given, **settings.conf}.items():
+        conf = {**given, **settings.conf}
+        if _PACKAGES in given and _PACKAGES in settings.conf:
+            conf[_PACKAGES] = f"{given[_PACKAGES]},{settings.conf[_PACKAGES]}"
+        for key, value in conf.items():
             builder = builder.config(key, value)
     logging.getLogger("py4j").setLevel(logging.ERROR)
     # Each error is raised; PySpark would log it as JSON beside that.
@@ -144,6 +162,13 @@ def _start(settings: SparkSettings) -> "SparkSession":
         ) from error
     _apply_semantics(session)
     return session
+
+
+def _require_server(remote: str) -> None:
+    """Ask whether a Connect server is there: its client would try again for minutes, in silence."""
+    check = check_connect_server(remote)
+    if not check.ok:
+        raise EnvironmentProblem(f"Spark Connect: {check.found}: {check.remedy}")
 
 
 def _delta_jars() -> dict[str, str]:
