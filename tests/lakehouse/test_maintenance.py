@@ -20,6 +20,7 @@ from lakehouse.increments import untouched
 from lakehouse.maintenance import maintain_tables
 from lakehouse.runs import TASK_RUNS
 from lakehouse.settings import Settings, load_settings
+from lakehouse.table_sql import retention_statements
 from lakehouse.tables import Lake
 from lakehouse.tasks import Task, TaskContext, TaskOutcome
 from silver.contracts import CANDLES, TABLES
@@ -51,11 +52,6 @@ def write(context: TaskContext) -> TaskOutcome:
     return TaskOutcome("written")
 
 
-def set_retention(lake: Lake, spark: SparkSession, duration: str) -> None:
-    given = ", ".join(f"'{key}' = '{duration}'" for key in RETENTION)
-    spark.sql(f"ALTER TABLE {lake.name(NUMBERS)} SET TBLPROPERTIES ({given})")
-
-
 def retention(settings: Settings) -> dict[str, str]:
     given = DeltaTable(f"{settings.warehouse}/gold/numbers").metadata().configuration
     return {key: given[key] for key in RETENTION}
@@ -76,7 +72,8 @@ def test_files_become_few_and_no_row_and_no_version_is_lost(
     task = Task("write", "W.", write)
     run(spark, settings, "run-1", task)
     before = rows_of(lake, NUMBERS)
-    set_retention(lake, spark, "interval 1 week")  # as an older release made it
+    given = ", ".join(f"'{key}' = 'interval 1 week'" for key in RETENTION)  # of an older release
+    spark.sql(f"ALTER TABLE {lake.name(NUMBERS)} SET TBLPROPERTIES ({given})")
     old, young = orphan(settings, 400), orphan(settings, 300)
 
     done = run(spark, settings, "run-2", maintain_tables)["maintain_tables"]
@@ -99,35 +96,48 @@ def test_files_become_few_and_no_row_and_no_version_is_lost(
     assert lake.changed_since(NUMBERS, 2)
     lake.append(NUMBERS, lake.frame(NUMBERS, [{"n": 4, "part": "a"}]))  # and was killed
     assert not untouched(context, [NUMBERS])
-    run(spark, settings, "run-4", maintain_tables)
+    # A setting may shorten the year.
+    wanted = changed_settings(settings, maintenance={"retention_days": 30})
+    outcome = do(spark, wanted, maintain_tables, "run-4")
+    assert not outcome.unchanged
+    assert retention(settings) == dict.fromkeys(RETENTION, "interval 30 days")
+    assert not young.exists()
     assert not untouched(context, [NUMBERS])
 
     # A second time there is nothing to do.
     version = lake.version(NUMBERS)
-    outcome = do(spark, settings, maintain_tables, "run-5")
+    outcome = do(spark, wanted, maintain_tables, "run-5")
+    assert outcome.unchanged
     assert lake.version(NUMBERS) == version
-    assert "->" not in outcome.figures["gold.numbers"]
+    assert "->" not in outcome.message
 
 
 @pytest.mark.parametrize(
     ("given", "days", "expected"),
     [
-        ("interval 730 days", None, "interval 730 days"),  # a table's own wish for more is kept
-        ("interval 52 weeks 36 hours", None, "interval 365 days"),
-        ("interval 365 days", 30, "interval 30 days"),
-        ("interval 1 week", 30, "interval 30 days"),
+        ("interval 365 days", None, None),
+        ("interval 730 days", None, None),  # a table's own wish for more is kept
+        ("interval 53 weeks", None, None),
+        ("interval 52 weeks 24 hours", None, None),
+        ("interval 52 weeks 23 hours", None, 365),
+        ("interval 1 week", None, 365),
+        ("CALENDAR", None, 365),
+        (None, None, 365),  # Delta's own, which is a week
+        ("interval 365 days", 30, 30),
+        ("interval 1 week", 30, 30),
+        ("interval 30 days", 30, None),
+        ("interval 365 days", 730, 730),
     ],
 )
 def test_retention_is_never_less_than_a_year_unless_a_setting_says_so(
-    spark: SparkSession, lake: Lake, settings: Settings, given: str, days: int | None, expected: str
+    given: str | None, days: int | None, expected: int | None
 ) -> None:
-    lake.append(NUMBERS, lake.frame(NUMBERS, [{"n": 1, "part": "a"}]))
-    set_retention(lake, spark, given)
-    old, young = orphan(settings, 60), orphan(settings, 20)
-    wanted = changed_settings(settings, maintenance={"retention_days": days})
-    do(spark, wanted, maintain_tables, "run-1")
-    assert retention(settings) == dict.fromkeys(RETENTION, expected)
-    assert (old.exists(), young.exists()) == (days is None, True)
+    properties = {} if given is None else dict.fromkeys(RETENTION, given)
+    statements = retention_statements("t", {**properties, "delta.other": "1"}, days)
+    values = ", ".join(f"'{key}' = 'interval {expected} days'" for key in RETENTION)
+    assert statements == ([f"ALTER TABLE t SET TBLPROPERTIES ({values})"] if expected else [])
+    half = retention_statements("t", {RETENTION[0]: "interval 365 days"}, None)
+    assert half == [f"ALTER TABLE t SET TBLPROPERTIES ('{RETENTION[1]}' = 'interval 365 days')"]
 
 
 def test_a_retention_that_running_queries_would_not_survive_is_refused() -> None:
