@@ -41,6 +41,8 @@ _DELTA_CONF = {
     # A partition's values stand in its path and in Delta's log: no row need repeat them.
     "spark.databricks.delta.properties.defaults.writePartitionColumnsToParquet": "false",
     "spark.log.level": "ERROR",
+    # A VACUUM lists folders in so many tasks, however few there are; Spark's default is 10,000.
+    "spark.sql.sources.parallelPartitionDiscovery.parallelism": "32",
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
 }
