@@ -44,8 +44,7 @@ TASK_RUNS = TableContract(
         Column(
             "rows_out",
             "BIGINT",
-            "Rows that its commits wrote, those written again among them; NULL where Delta does "
-            "not say",
+            "Rows that its commits wrote, also over the same rows; NULL where Delta does not say",
         ),
         Column(
             "read_versions",

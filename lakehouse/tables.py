@@ -272,11 +272,9 @@ class Lake:
         own = next((row for row in history if row["userMetadata"] == token), None)
         # Delta commits no append without rows: the newest version is then as good as its own.
         version = int((own or history[0])["version"])
-        rows = (own["operationMetrics"] or {}).get("numOutputRows") if own else 0
-        if rows is None or self.rows_written is None:
-            self.rows_written = None
-        else:
-            self.rows_written += int(rows)
+        rows = _rows_of_commit(own) if own else 0
+        known = self.rows_written is not None and rows is not None
+        self.rows_written = (self.rows_written or 0) + (rows or 0) if known else None
         self.written_versions[contract.full_name] = version
         return version
 
@@ -353,6 +351,13 @@ def _tables_at(spark: SparkSession, uri: str) -> list[str]:
         if "PATH_NOT_FOUND" not in str(error):
             raise
         return []
+
+
+def _rows_of_commit(commit: Row) -> int | None:
+    """Rows that a commit wrote; not those that it copied because they share a file with others."""
+    metrics = commit["operationMetrics"] or {}
+    rows = metrics.get("numOutputRows")
+    return None if rows is None else int(rows) - int(metrics.get("numCopiedRows") or 0)
 
 
 def _conform(contract: TableContract, frame: DataFrame, types: Mapping[str, str]) -> DataFrame:
