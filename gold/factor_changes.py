@@ -56,7 +56,7 @@ def first_changed_day(
         before = read.get(table.full_name)
         if before is None:
             return None
-        if before != context.lake.read_versions[table.full_name]:
+        if context.lake.changed_since(table, before):
             old = context.lake.read_own(table, before).where(_rows(context))
             try:
                 days.append(_first_difference(old, new, columns))

@@ -39,7 +39,7 @@ def pending(context: TaskContext) -> dict[str, str] | None:
     if last is None or not untouched(context, TABLES):
         return None
     ledger = in_scope(context.lake.read(ARCHIVE_FILES), context)
-    if last == context.lake.read_versions[ARCHIVE_FILES.full_name]:
+    if not context.lake.changed_since(ARCHIVE_FILES, last):
         return {}
     try:
         before = in_scope(context.lake.read_own(ARCHIVE_FILES, last), context)

@@ -35,6 +35,7 @@ CONNECT_CONF = {
 SMALL_CONF = {
     "spark.databricks.delta.snapshotPartitions": "2",
     "spark.sql.shuffle.partitions": "2",
+    "spark.sql.sources.parallelPartitionDiscovery.parallelism": "32",
     "spark.ui.enabled": "false",
     "spark.log.level": "ERROR",
 }
