@@ -14,7 +14,14 @@ from pathlib import Path
 
 from lakehouse.errors import JobError, in_one_line
 from lakehouse.interruption import interrupt
-from lakehouse.jobs import AT_LEAST_ONE_SUCCESS, Job, JobTask, load_task
+from lakehouse.jobs import (
+    AT_LEAST_ONE_SUCCESS,
+    CONF_REFERENCE,
+    Job,
+    JobTask,
+    load_task,
+    require_accepted,
+)
 from lakehouse.runs import TaskRun
 from lakehouse.session import spark_session
 from lakehouse.settings import Settings
@@ -81,10 +88,11 @@ def run_job(
 
     Raises:
         EnvironmentProblem: The session does not start.
-        JobError: A task names an entry point or a reference that does not exist.
+        JobError: A task names an entry point or a reference that does not exist, or has parameters
+            that it does not accept.
     """
     references = {
-        "job.parameters.conf": str(conf),
+        CONF_REFERENCE: str(conf),
         "job.name": job.name,
         "job.run_id": run_id,
     }
@@ -93,6 +101,8 @@ def run_job(
     arguments = {
         task.key: [*task.arguments(references), *_as_options(overrides)] for task in job.tasks
     }
+    for key, task in loaded.items():
+        require_accepted(task, arguments[key])
     positions = {task.key: f"{n}/{len(job.tasks)}" for n, task in enumerate(job.tasks, start=1)}
 
     def run(task: JobTask) -> TaskResult:
