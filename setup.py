@@ -21,6 +21,7 @@ TASKS = [
     "index_run=ml.tasks:index_run",
     "report=ml.tasks:report",
     "quality_gate=silver.tasks:quality_gate",
+    "maintain_tables=lakehouse.maintenance:maintain_tables",
 ]
 
 setup(
@@ -86,8 +87,11 @@ setup(
     entry_points={
         "console_scripts": ["candlelake=lakehouse.cli:main"],
         "candlelake.tasks": TASKS,
-        # Commands that an upper layer brings to the command line.
-        "candlelake.commands": ["risk=gold.risk_command:risk"],
+        # Commands that stand in modules of their own.
+        "candlelake.commands": [
+            "risk=gold.risk_command:risk",
+            "runs=lakehouse.runs_command:runs",
+        ],
         # What the command line shows of an upper layer: functions of a session and the settings.
         "candlelake.listings": ["republished_files=bronze.republished:republished_files"],
         # How the command line has a model run again: a function of settings and a reference.

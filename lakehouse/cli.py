@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
-from rich.logging import RichHandler
 from rich.markup import escape
 from rich.table import Column, Table
 
@@ -25,6 +24,7 @@ from lakehouse.console import err
 from lakehouse.errors import ArchiveError, CandlelakeError, JobError, in_one_line
 from lakehouse.jobs import find_job, load_task
 from lakehouse.listings import load_listing
+from lakehouse.logs import LOG_FORMAT_OPTION, LogFormat, configure_logs, event
 from lakehouse.reproduction import load_reproduce, print_reproduction
 from lakehouse.session import spark_session
 from lakehouse.settings import Settings, load_settings
@@ -33,7 +33,12 @@ from lakehouse.tables import register_tables, require_tables
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+log = logging.getLogger(__name__)
+
 out = Console(soft_wrap=True, emoji=False)
+
+# What `--resume` without a run stands for.
+_NEWEST = "newest"
 
 # Columns of a file or pipe, which has no width: no table's line is broken and no value cut.
 _PIPE_WIDTH = 10_000
@@ -42,7 +47,7 @@ _PIPE_WIDTH = 10_000
 class _Group(click.Group):
     """Shows an explained error as one line, and any error's trace with `--debug`.
 
-    Commands of upper layers, which the wheel names, stand among its own.
+    Commands of other modules, which the wheel names, stand among its own.
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -57,8 +62,11 @@ class _Group(click.Group):
         except CandlelakeError as error:
             if ctx.params.get("debug"):
                 raise
-            message = escape(in_one_line(error))
-            err.print(f"[bold red]error:[/] {message}", highlight=False, soft_wrap=True)
+            if ctx.params.get("log_format") == "json":
+                log.error(in_one_line(error), extra=event("command_failed"))
+            else:
+                message = escape(in_one_line(error))
+                err.print(f"[bold red]error:[/] {message}", highlight=False, soft_wrap=True)
             ctx.exit(1)
 
 
@@ -84,11 +92,13 @@ def settings_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(version("candlelake"), prog_name="candlelake")
 @click.option("--debug", is_flag=True, help="Show the whole trace of an error, and each commit.")
-def main(debug: bool) -> None:
+@click.option("--log-format", **LOG_FORMAT_OPTION)
+def main(debug: bool, log_format: LogFormat) -> None:
     """From a crypto exchange's raw candles to research that can be trusted.
 
     \b
     candlelake run medallion     raw ZIPs -> bronze, silver, gold and ml tables
+    candlelake runs              what was run, and how it ended
     candlelake tables            what the warehouse holds
     candlelake sql "SELECT …"    ask it, also about the past: … VERSION AS OF 0
     candlelake report            one HTML page and CSV files from the results
@@ -100,14 +110,7 @@ def main(debug: bool) -> None:
     """
     if not out.is_terminal:
         out.width = _PIPE_WIDTH
-    handler: logging.Handler = logging.StreamHandler()
-    line = "%(asctime)s %(message)s"
-    if err.is_terminal:
-        handler = RichHandler(console=err, show_path=False, show_level=False, markup=False)
-        line = "%(message)s"
-    logging.basicConfig(level=logging.WARNING, format=line, datefmt="%H:%M:%S", handlers=[handler])
-    for package in ("lakehouse", "bronze", "silver", "gold", "ml"):
-        logging.getLogger(package).setLevel(logging.DEBUG if debug else logging.INFO)
+    configure_logs(log_format, debug=debug)
 
 
 @main.command()
@@ -119,9 +122,22 @@ def main(debug: bool) -> None:
     type=click.Path(path_type=Path),
     help="File of the jobs; jobs.yaml in the folder above --conf unless given.",
 )
+@click.option(
+    "--resume",
+    is_flag=False,
+    flag_value=_NEWEST,
+    metavar="[RUN_ID]",
+    help="Go on with the job's newest run, or with RUN_ID: only tasks that failed, were skipped or "
+    "did not end, and those that depend on them, are run.",
+)
 @click.pass_context
 def run(
-    ctx: click.Context, job: str, conf: Path, overrides: Sequence[str], jobs_file: Path | None
+    ctx: click.Context,
+    job: str,
+    conf: Path,
+    overrides: Sequence[str],
+    jobs_file: Path | None,
+    resume: str | None,
 ) -> None:
     """Run JOB of jobs.yaml, its tasks in dependency order.
 
@@ -132,8 +148,10 @@ def run(
     candlelake run medallion
     candlelake run medallion --conf conf/sample.yaml --set archive.url=/data/binance
     candlelake run medallion --set archive.market=spot
+    candlelake run medallion --resume
     """
     from lakehouse.doctor import check_archive
+    from lakehouse.resume import earlier_run
     from lakehouse.runner import run_job
     from lakehouse.summary import print_summary
     from lakehouse.tasks import new_run_id
@@ -146,7 +164,12 @@ def run(
         archive = check_archive(wanted)
         if not archive.ok:
             raise ArchiveError(f"{archive.found}: {archive.remedy}")
-    result = run_job(found, settings, conf, overrides, new_run_id(datetime.now(UTC)))
+    if resume is None:
+        result = run_job(found, settings, conf, overrides, new_run_id(datetime.now(UTC)))
+    else:
+        with spark_session(settings.spark) as spark:
+            earlier = earlier_run(spark, settings, found, None if resume == _NEWEST else resume)
+            result = run_job(found, settings, conf, overrides, earlier.run_id, earlier.done)
     print_summary(out, result, settings, conf)
     failed = [task for task in result.tasks if task.status == "failed"]
     if failed and ctx.find_root().params["debug"] and failed[0].error is not None:
@@ -226,7 +249,7 @@ def reproduce(reference: str, conf: Path, overrides: Sequence[str]) -> None:
 def tables(conf: Path, overrides: Sequence[str]) -> None:
     """List the tables of the warehouse with version, rows and size."""
     with tables_of(load_settings(conf, overrides)) as (spark, names):
-        listing = _listing("table", "version", "rows", "MB", "what it holds")
+        listing = folding_table("table", "version", "rows", "MB", "what it holds")
         for name in names:
             detail = spark.sql(f"DESCRIBE DETAIL {name}").collect()[0]
             newest = spark.sql(f"DESCRIBE HISTORY {name} LIMIT 1").collect()[0]
@@ -248,7 +271,7 @@ def doctor(ctx: click.Context, conf: Path, overrides: Sequence[str]) -> None:
     from lakehouse.doctor import run_checks
 
     checks = run_checks(load_settings(conf, overrides))
-    listing = _listing("", "check", "found", "what to do")
+    listing = folding_table("", "check", "found", "what to do")
     for check in checks:
         sign = "[green]ok[/]" if check.ok else "[bold red]missing[/]"
         listing.add_row(sign, *map(escape, (check.name, check.found, check.remedy)))
@@ -293,7 +316,7 @@ def _explained(names: Sequence[str]) -> Iterator[None]:
         raise CandlelakeError(in_one_line(error) + hint) from error
 
 
-def _listing(*headers: str) -> Table:
+def folding_table(*headers: str) -> Table:
     """An empty table that breaks a long value on a terminal, where it would be cut."""
     return Table(*(Column(escape(header), overflow="fold") for header in headers))
 
@@ -301,7 +324,7 @@ def _listing(*headers: str) -> Table:
 def _print_frame(frame: DataFrame, limit: int) -> None:
     # Arrow and not collect(), which turns timestamps into this machine's local time.
     rows = frame.limit(limit + 1).toArrow()
-    listing = _listing(*frame.columns)
+    listing = folding_table(*frame.columns)
     shown = (column.to_pylist() for column in rows.slice(0, limit).columns)
     for row in zip(*shown, strict=True):
         listing.add_row(*("NULL" if value is None else escape(str(value)) for value in row))

@@ -1,4 +1,4 @@
-"""Commands of the command line that an upper layer brings: the wheel names them."""
+"""Commands of the command line that stand in modules of their own: the wheel names them."""
 
 from typing import cast
 

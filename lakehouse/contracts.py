@@ -41,6 +41,8 @@ class TableContract:
         checks: Constraint name -> SQL condition that every row must meet.
         skip_by: Columns whose least and greatest value each data file tells, so that a reader
             can skip it; None for all columns.
+        added: Nullable columns that a table of an older release lacks; it gets them, and the
+            checks of today, when it is opened.
     """
 
     layer: str
@@ -51,10 +53,13 @@ class TableContract:
     partitioned_by: tuple[str, ...] = ()
     checks: dict[str, str] = field(default_factory=dict)
     skip_by: tuple[str, ...] | None = None
+    added: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         names = self.column_names
+        optional = {column.name for column in self.columns if column.nullable}
         unknown = {*self.key, *self.partitioned_by, *(self.skip_by or ())} - set(names)
+        unknown |= set(self.added) - optional
         if self.layer not in LAYERS or unknown or len(set(names)) != len(names):
             raise ValueError(f"contract {self.full_name} is inconsistent: {sorted(unknown)}")
 

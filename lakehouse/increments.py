@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from lakehouse.runs import TASK_RUNS
+from lakehouse.runs import SUCCESSES, TASK_RUNS
 from lakehouse.sql import equals
 
 if TYPE_CHECKING:
@@ -31,12 +31,12 @@ def untouched(context: TaskContext, tables: Iterable[TableContract]) -> bool:
     tables = tuple(tables)
     recorded = dict.fromkeys((table.full_name for table in tables), 0)
     runs = context.lake.read_own(TASK_RUNS).where(
-        (F.col("task") == context.task) & (F.col("status") != "failed")
+        (F.col("task") == context.task) & F.col("status").isin(*SUCCESSES)
     )
     for row in runs.select("written_versions").toArrow()["written_versions"].to_pylist():
         for name, version in row:
             recorded[name] = max(recorded.get(name, 0), version)
-    return all(context.lake.version(table) == recorded[table.full_name] for table in tables)
+    return not any(context.lake.changed_since(table, recorded[table.full_name]) for table in tables)
 
 
 def versions_last_read(
@@ -60,6 +60,7 @@ def versions_last_read(
         context.lake.read_own(TASK_RUNS)
         .where(scope)
         .where(equals({"task": context.task}))
+        .where("status <> 'skipped'")  # it wrote nothing
         .orderBy(F.col("ended_at").desc())
         .select("status", "read_versions", "settings", "code_version")
         .limit(_ATTEMPTS)
@@ -70,6 +71,6 @@ def versions_last_read(
         comparable = relevant(json.loads(attempt["settings"])) == wanted
         if not comparable or attempt["code_version"] != context.code_version:
             return None
-        if attempt["status"] != "failed":
+        if attempt["status"] in SUCCESSES:
             return dict(attempt["read_versions"])
     return None

@@ -17,7 +17,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import click
 import yaml
 
 from lakehouse.errors import JobError
@@ -28,9 +27,6 @@ from lakehouse.tasks import Task
 ALL_SUCCESS = "ALL_SUCCESS"
 AT_LEAST_ONE_SUCCESS = "AT_LEAST_ONE_SUCCESS"
 ENTRY_POINT_GROUP = "candlelake.tasks"
-
-CONF_REFERENCE = "job.parameters.conf"
-"""The one parameter of a job that is told to its tasks wherever they run: the settings' file."""
 
 # Where a job defines what its tasks name.
 _DEFINED_IN = {"environment_key": "environments", "job_cluster_key": "job_clusters"}
@@ -136,22 +132,6 @@ def load_task(entry_point: str) -> Task:
     if not isinstance(loaded, Task):
         raise JobError(f"entry point {entry_point!r} is not a task")
     return loaded
-
-
-def require_accepted(task: Task, arguments: Sequence[str]) -> None:
-    """Parse a task's command line without running it.
-
-    Raises:
-        JobError: The task does not accept it, or it asks for `--help`.
-    """
-    try:
-        task.command().make_context(task.name, [*arguments])
-    except click.UsageError as error:
-        raise JobError(f"task {task.name}: {error.format_message()} Correct jobs.yaml") from error
-    except click.exceptions.Exit as error:
-        raise JobError(f"task {task.name}: its parameters ask for --help: correct jobs.yaml") from (
-            error
-        )
 
 
 def load_jobs(path: Path) -> dict[str, Job]:

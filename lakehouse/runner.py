@@ -7,24 +7,26 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
 
 from lakehouse.errors import JobError, in_one_line
 from lakehouse.interruption import interrupt
-from lakehouse.jobs import (
-    AT_LEAST_ONE_SUCCESS,
-    CONF_REFERENCE,
-    Job,
-    JobTask,
-    load_task,
-    require_accepted,
-)
-from lakehouse.runs import TaskRun
+from lakehouse.jobs import AT_LEAST_ONE_SUCCESS, Job, JobTask, load_task
+from lakehouse.logs import about, event
+from lakehouse.runs import SUCCESSES, record
 from lakehouse.session import spark_session
 from lakehouse.settings import Settings
+from lakehouse.tasks import Invocation, Task
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +57,7 @@ class TaskResult:
     @property
     def ok(self) -> bool:
         """Whether its dependants may run."""
-        return self.status in ("succeeded", "unchanged")
+        return self.status in SUCCESSES
 
 
 @dataclass(frozen=True)
@@ -73,9 +75,20 @@ class JobResult:
         """Whether every task succeeded."""
         return all(task.ok for task in self.tasks)
 
+    @property
+    def counts(self) -> str:
+        """How many tasks ended how, in words: `2 succeeded, 1 failed`."""
+        found = Counter(task.status for task in self.tasks)
+        return ", ".join(f"{n} {status}" for status, n in found.items())
+
 
 def run_job(
-    job: Job, settings: Settings, conf: Path, overrides: Sequence[str], run_id: str
+    job: Job,
+    settings: Settings,
+    conf: Path,
+    overrides: Sequence[str],
+    run_id: str,
+    done: Mapping[str, TaskResult] | None = None,
 ) -> JobResult:
     """Run a job; a failed task stops the tasks that depend on it and no others.
 
@@ -85,45 +98,65 @@ def run_job(
         conf: File of the environment's settings, as each task is told.
         overrides: `key=value` pairs, passed to each task.
         run_id: Names the run.
+        done: Tasks by key that ended well earlier in the run, and are not run again.
 
     Raises:
         EnvironmentProblem: The session does not start.
-        JobError: A task names an entry point or a reference that does not exist, or has parameters
-            that it does not accept.
+        JobError: A task names an entry point, a reference or a parameter that does not exist.
     """
-    references = {
-        CONF_REFERENCE: str(conf),
-        "job.name": job.name,
-        "job.run_id": run_id,
-    }
     # Everything that can be wrong in the file is found before the session starts.
     loaded = {task.key: load_task(task.entry_point) for task in job.tasks}
-    arguments = {
-        task.key: [*task.arguments(references), *_as_options(overrides)] for task in job.tasks
-    }
-    for key, task in loaded.items():
-        require_accepted(task, arguments[key])
-    positions = {task.key: f"{n}/{len(job.tasks)}" for n, task in enumerate(job.tasks, start=1)}
+    references = {"job.parameters.conf": str(conf), "job.name": job.name, "job.run_id": run_id}
+    told = {task.key: _told(task, loaded[task.key], references, overrides) for task in job.tasks}
+    positions = {task.key: f"[{n}/{len(job.tasks)}] " for n, task in enumerate(job.tasks, start=1)}
 
-    def run(task: JobTask) -> TaskResult:
-        return _run(task, loaded[task.key].main, arguments[task.key], positions[task.key])
+    with about(run_id=run_id, job=job.name):
+        log.info("run %s of job %s: starting Spark", run_id, job.name, extra=event("run_started"))
+        started = time.monotonic()
+        with spark_session(settings.spark) as spark:
+            session_seconds = time.monotonic() - started
+            log.info("Spark is ready after %.0f s", session_seconds)
 
-    log.info("starting Spark")
-    started = time.monotonic()
-    with spark_session(settings.spark):
-        session_seconds = time.monotonic() - started
-        log.info("Spark is ready after %.0f s", session_seconds)
-        results = _run_in_order(job.tasks, run)
-    in_order = tuple(results[task.key] for task in job.tasks)
-    return JobResult(job.name, run_id, in_order, session_seconds, time.monotonic() - started)
+            def run(task: JobTask) -> TaskResult:
+                with about(run_id=run_id, job=job.name, position=positions[task.key]):
+                    return _run(spark, task, loaded[task.key], told[task.key])
+
+            results = _run_in_order(job.tasks, run, done or {})
+            _record_skipped(spark, settings, results, loaded, told)
+        seconds = time.monotonic() - started
+        result = JobResult(
+            job.name,
+            run_id,
+            tuple(results[task.key] for task in job.tasks),
+            session_seconds,
+            seconds,
+        )
+        ended = event("run_ended", ok=result.ok, seconds=round(seconds, 1))
+        log.info("run %s ended after %.0f s: %s", run_id, seconds, result.counts, extra=ended)
+    return result
+
+
+def _told(
+    task: JobTask, loaded: Task, references: Mapping[str, str], overrides: Sequence[str]
+) -> Invocation:
+    """What a task is told, read as it will read it."""
+    try:
+        given = loaded.parse([*task.arguments(references), *_as_options(overrides)])
+    except click.UsageError as error:
+        raise JobError(f"task {task.key}: {error.format_message()}: correct jobs.yaml") from error
+    if given is None:
+        raise JobError(f"task {task.key}: its parameters ask for --help: correct jobs.yaml")
+    return given
 
 
 def _run_in_order(
-    tasks: Sequence[JobTask], run: Callable[[JobTask], TaskResult]
+    tasks: Sequence[JobTask],
+    run: Callable[[JobTask], TaskResult],
+    done: Mapping[str, TaskResult],
 ) -> dict[str, TaskResult]:
     """Run each task once those that it depends on have ended, a few at once."""
-    results: dict[str, TaskResult] = {}
-    waiting = list(tasks)
+    results = dict(done)
+    waiting = [task for task in tasks if task.key not in done]
     running: dict[Future[TaskResult], JobTask] = {}
     with ThreadPoolExecutor(_TASKS_AT_ONCE, thread_name_prefix="task") as pool:
         while waiting or running:
@@ -137,11 +170,11 @@ def _run_in_order(
                     continue
                 waiting.remove(task)
             try:
-                done = wait(running, return_when=FIRST_COMPLETED).done
+                ended = wait(running, return_when=FIRST_COMPLETED).done
             except KeyboardInterrupt:
                 interrupt()  # the pool waits for the tasks that are running
                 raise
-            for future in done:
+            for future in ended:
                 results[running.pop(future).key] = future.result()
     return results
 
@@ -155,28 +188,37 @@ def _skipped(task: JobTask, results: Mapping[str, TaskResult]) -> TaskResult | N
     one_is_enough = task.run_if == AT_LEAST_ONE_SUCCESS and len(failed) < len(task.depends_on)
     if not failed or one_is_enough:
         return None
-    log.warning("%s: skipped, because %s did not succeed", task.key, ", ".join(failed))
-    return TaskResult(task.key, "skipped", 0.0, f"skipped: {', '.join(failed)} did not succeed")
+    why = f"skipped: {', '.join(failed)} did not succeed"
+    log.warning("%s: %s", task.key, why, extra=event("task_skipped", skipped=task.key))
+    return TaskResult(task.key, "skipped", 0.0, why)
 
 
-def _run(
-    task: JobTask,
-    main: Callable[[Sequence[str]], TaskRun | None],
-    arguments: Sequence[str],
-    position: str,
-) -> TaskResult:
-    log.info("[%s] %s …", position, task.key)
+def _record_skipped(
+    spark: SparkSession,
+    settings: Settings,
+    results: Mapping[str, TaskResult],
+    loaded: Mapping[str, Task],
+    told: Mapping[str, Invocation],
+) -> None:
+    rows = [
+        loaded[key].skipped(spark, told[key], result.message)
+        for key, result in results.items()
+        if result.status == "skipped"
+    ]
+    try:
+        record(spark, settings, *rows)
+    # What the failed task said must not be hidden by this.
+    except Exception as error:  # noqa: BLE001
+        log.error("skipped tasks are not recorded: %s", in_one_line(error))
+
+
+def _run(spark: SparkSession, task: JobTask, loaded: Task, told: Invocation) -> TaskResult:
     started = time.monotonic()
     try:
-        run = main(arguments)
+        run = loaded.run(spark, told.settings, told.run_id, told.job)
     # Whatever a task raises is that task's failure: the others still run, and the summary names it.
     except Exception as error:  # noqa: BLE001
         seconds = time.monotonic() - started
-        message = in_one_line(error)
-        log.error("[%s] %s failed after %.1f s: %s", position, task.key, seconds, message)
-        return TaskResult(task.key, "failed", seconds, message, error=error)
+        return TaskResult(task.key, "failed", seconds, in_one_line(error), error=error)
     seconds = time.monotonic() - started
-    if run is None:
-        raise JobError(f"task {task.key}: its parameters ask for --help: correct jobs.yaml")
-    log.info("[%s] %s: %s (%.1f s)", position, task.key, run.message, seconds)
     return TaskResult(task.key, run.status, seconds, run.message, run.figures)

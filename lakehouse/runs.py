@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 
 from lakehouse.contracts import Column, TableContract
 from lakehouse.settings import Settings
-from lakehouse.sql import equals
+from lakehouse.sql import equals, is_in
 from lakehouse.tables import Lake
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+SUCCESSES = ("succeeded", "unchanged")
+"""Statuses of a task that ended well."""
 
 TASK_RUNS = TableContract(
     layer="ops",
@@ -23,12 +26,27 @@ TASK_RUNS = TableContract(
         Column("task", "STRING", "Task, as jobs.yaml names it", nullable=False),
         Column("job", "STRING", "Job the task ran in, empty when it ran alone", nullable=False),
         Column(
-            "status", "STRING", "succeeded, unchanged (nothing to do) or failed", nullable=False
+            "status",
+            "STRING",
+            "succeeded, unchanged (nothing to do), failed, or skipped (one before it did not "
+            "succeed)",
+            nullable=False,
         ),
         Column("started_at", "TIMESTAMP", "Start of the task, UTC", nullable=False),
         Column("ended_at", "TIMESTAMP", "End of the task, UTC", nullable=False),
-        Column("message", "STRING", "One line: what was done, or why it failed", nullable=False),
+        Column("message", "STRING", "One line: what was done, or why not", nullable=False),
         Column("figures", "MAP<STRING, STRING>", "Named results of the task", nullable=False),
+        Column(
+            "rows_in",
+            "BIGINT",
+            "Rows of the tables it read, at the versions it read, used or not; NULL when it failed",
+        ),
+        Column(
+            "rows_out",
+            "BIGINT",
+            "Rows that its commits wrote, those written again among them; NULL where Delta does "
+            "not say",
+        ),
         Column(
             "read_versions",
             "MAP<STRING, BIGINT>",
@@ -50,7 +68,8 @@ TASK_RUNS = TableContract(
         Column("interval", "STRING", "Interval of the run, Binance's spelling", nullable=False),
     ),
     key=("run_id", "task"),
-    checks={"known_status": "status IN ('succeeded', 'unchanged', 'failed')"},
+    checks={"known_status": "status IN ('succeeded', 'unchanged', 'failed', 'skipped')"},
+    added=("rows_in", "rows_out"),
 )
 
 
@@ -66,6 +85,8 @@ class TaskRun:
     ended_at: datetime
     message: str
     figures: dict[str, str]
+    rows_in: int | None
+    rows_out: int | None
     read_versions: dict[str, int]
     written_versions: dict[str, int]
     settings_digest: str
@@ -75,11 +96,14 @@ class TaskRun:
     interval: str
 
 
-def record(spark: SparkSession, settings: Settings, run: TaskRun) -> None:
-    """Write one row; a repeated attempt of the same task in the same run replaces the older row."""
+def record(spark: SparkSession, settings: Settings, *runs: TaskRun) -> None:
+    """Write rows of one run; an older row of the same task in the run is replaced."""
+    if not runs:
+        return
     lake = Lake(spark, settings.warehouse, settings.catalog)
-    frame = lake.frame(TASK_RUNS, [asdict(run)])
-    same = equals({"run_id": run.run_id, "task": run.task})
+    frame = lake.frame(TASK_RUNS, [asdict(run) for run in runs])
+    tasks = is_in("task", {run.task for run in runs})
+    same = f"{equals({'run_id': runs[0].run_id})} AND {tasks}"
     if lake.create(TASK_RUNS) or lake.read_own(TASK_RUNS).where(same).isEmpty():
         lake.append(TASK_RUNS, frame)
     else:

@@ -442,6 +442,18 @@ class ReportSettings(_Section):
     symbols: Annotated[tuple[str, ...], _FromList] = ()
 
 
+class MaintenanceSettings(_Section):
+    """Upkeep of the tables by the task `maintain_tables`.
+
+    Attributes:
+        retention_days: Days for which a table's versions can be read and its old files are kept;
+            None leaves it to the table, and makes it a year where it is less. A week is Delta's
+            own least: a query that runs must not lose its files.
+    """
+
+    retention_days: Annotated[int, Field(ge=7)] | None = None
+
+
 class SparkSettings(_Section):
     """How to get a Spark session.
 
@@ -477,6 +489,7 @@ class Settings(_Section):
     ml: MlSettings
     mlflow: MlflowSettings
     report: ReportSettings
+    maintenance: MaintenanceSettings = MaintenanceSettings()
     spark: SparkSettings
 
     @field_validator("index")

@@ -10,14 +10,23 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from lakehouse.contracts import LAYERS, TableContract
 from lakehouse.errors import TableError, WriteConflict
 from lakehouse.sql import literal
+from lakehouse.table_sql import (
+    create_statement,
+    renewal_statements,
+    retention_statements,
+    schema_of,
+)
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row, SparkSession
@@ -28,21 +37,27 @@ log = logging.getLogger(__name__)
 # Tables that a session has made or compared with their contract, so that each task need not.
 _created: WeakKeyDictionary[SparkSession, dict[str, TableContract]] = WeakKeyDictionary()
 
-# What keeps a table readable by other engines, its commits small, and its versions for a year: a
-# result is had again from those that it was made of. Delta reads no version older than the files'
-# retention, which is a week unless it is told otherwise.
-_PROPERTIES = {
-    "delta.enableDeletionVectors": "false",
-    "delta.dataSkippingNumIndexedCols": "32",
-    "delta.logRetentionDuration": "interval 365 days",
-    "delta.deletedFileRetentionDuration": "interval 365 days",
-}
+_renewing = Lock()
 
 # Errors of Delta's optimistic concurrency.
 _CONFLICTS = ("DELTA_CONCURRENT", "DELTA_METADATA_CHANGED", "DELTA_PROTOCOL_CHANGED")
 
+# Operations of Delta's history that leave every row as it was.
+_UPKEEP = {
+    *("OPTIMIZE", "VACUUM START", "VACUUM END", "COMPUTE STATS"),
+    *("SET TBLPROPERTIES", "UNSET TBLPROPERTIES"),
+}
+
 # Commits that may lie between ours and the look at the history that finds it.
 _HISTORY_DEPTH = 50
+
+
+@dataclass(frozen=True)
+class TableSize:
+    """Data files of a table's newest version, and their bytes."""
+
+    files: int
+    size_bytes: int
 
 
 class Lake:
@@ -51,6 +66,7 @@ class Lake:
     Attributes:
         read_versions: Table name -> Delta version that this task read.
         written_versions: Table name -> last Delta version that this task wrote.
+        rows_written: Rows of all its commits; None when Delta does not tell it of one.
     """
 
     def __init__(self, spark: SparkSession, warehouse: str, catalog: str | None = None) -> None:
@@ -59,13 +75,17 @@ class Lake:
         self._catalog = catalog
         self.read_versions: dict[str, int] = {}
         self.written_versions: dict[str, int] = {}
+        self.rows_written: int | None = 0
 
     def name(self, contract: TableContract) -> str:
         """What SQL calls the table: by its folder, or by its name in the catalog."""
+        return self._sql_name(contract.full_name)
+
+    def _sql_name(self, table: str) -> str:
         if self._catalog:
-            return f"{self._catalog}.{contract.full_name}"
+            return f"{self._catalog}.{table}"
         # By folder and not by a registered name: on a shared server, two warehouses never meet.
-        return f"delta.`{self._location(contract).replace('`', '``')}`"
+        return f"delta.`{self._location(table).replace('`', '``')}`"
 
     def read(self, contract: TableContract) -> DataFrame:
         """The table as it stood when this task first read it; the version is recorded."""
@@ -92,8 +112,25 @@ class Lake:
     def version(self, contract: TableContract) -> int:
         """The table's newest Delta version."""
         self.create(contract)
-        row = self._history(contract, 1)[0]
-        return int(row["version"])
+        return self._newest(self.name(contract))
+
+    def changed_since(self, contract: TableContract, version: int) -> bool:
+        """Whether a commit after a version may have changed rows.
+
+        Compacting files, deleting old ones and setting properties changes none.
+        """
+        newest = self.version(contract)
+        later = self._history(self.name(contract), newest - version) if newest > version else []
+        return newest < version or any(row["operation"] not in _UPKEEP for row in later)
+
+    def rows_read(self) -> int:
+        """Rows of the tables that this task read, at the versions it read, used or not."""
+        # Delta answers from its log, without a look at the data.
+        counts = " UNION ALL ".join(
+            f"SELECT count(*) AS rows FROM {self._sql_name(table)} VERSION AS OF {version}"
+            for table, version in self.read_versions.items()
+        )
+        return sum(row["rows"] for row in self._spark.sql(counts).collect()) if counts else 0
 
     def append(self, contract: TableContract, frame: DataFrame) -> int:
         """Add rows in one commit; returns its Delta version."""
@@ -117,12 +154,12 @@ class Lake:
     def frame(self, contract: TableContract, rows: Sequence[Mapping[str, object]]) -> DataFrame:
         """A DataFrame of a few rows made on the driver, with the contract's columns and types."""
         values = [tuple(row[name] for name in contract.column_names) for row in rows]
-        return self._spark.createDataFrame(values, _schema(contract))
+        return self._spark.createDataFrame(values, schema_of(contract))
 
     def exists(self, contract: TableContract) -> bool:
         """Whether the table has been created, without creating it."""
         if self._catalog is None and "://" not in self._warehouse:
-            return (Path(self._location(contract)) / "_delta_log").is_dir()
+            return (Path(self._location(contract.full_name)) / "_delta_log").is_dir()
         return self._spark.catalog.tableExists(self.name(contract))
 
     def create(self, contract: TableContract) -> bool:
@@ -139,13 +176,14 @@ class Lake:
         if self._catalog:
             self._spark.sql(f"CREATE SCHEMA IF NOT EXISTS {self._catalog}.{contract.layer}")
         try:
-            self._spark.sql(_create_statement(contract, name))
+            self._spark.sql(create_statement(contract, name))
         except Exception as error:
             # Of two tasks that create a table at once, one is told so, and finds it there.
             if not _is_conflict(error):
                 raise
+        self._renew(contract)
         found = _column_types(self._spark.table(name).schema)
-        empty = self._spark.createDataFrame([], _schema(contract))
+        empty = self._spark.createDataFrame([], schema_of(contract))
         if found != _column_types(empty.schema):
             raise TableError(
                 f"{contract.full_name} in {self._warehouse} has other columns than this version "
@@ -153,6 +191,60 @@ class Lake:
             )
         created[name] = contract
         return is_new
+
+    def _renew(self, contract: TableContract) -> None:
+        name = self.name(contract)
+        with _renewing:  # two tasks of a run may open it at once
+            statements = renewal_statements(contract, name, self._spark.table(name).columns)
+            for statement in statements:
+                self._spark.sql(statement)
+        if statements:
+            log.info("%s is of an older release and has its new columns now", contract.full_name)
+
+    def tables(self) -> list[str]:
+        """`<layer>.<name>` of every table in the warehouse, sorted."""
+        if self._catalog:
+            return [
+                name.partition(".")[2] for name in _names_in_catalog(self._spark, self._catalog)
+            ]
+        folders = _table_folders(self._warehouse)
+        return sorted(f"{folder.parent.name}.{folder.name}" for folder in folders)
+
+    def maintain(self, table: str, retention_days: int | None) -> tuple[TableSize, TableSize]:
+        """Rewrite small files into few and delete those that no kept version needs.
+
+        No row changes.
+
+        Args:
+            table: `<layer>.<name>`.
+            retention_days: For how long its versions can be read; None leaves it to the table, and
+                makes it what a new table has where it is less.
+
+        Returns:
+            The table before and after.
+
+        Raises:
+            WriteConflict: Another writer changed the table at the same time.
+        """
+        name = self._sql_name(table)
+        version, before = self._newest(name), self._size(name)
+        properties = self._spark.sql(f"SHOW TBLPROPERTIES {name}").collect()
+        given = {row["key"]: row["value"] for row in properties}
+        with _conflict_named(table):
+            for statement in retention_statements(name, given, retention_days):
+                self._spark.sql(statement)
+            self._spark.sql(f"OPTIMIZE {name}").collect()
+            # Without RETAIN, it is the table's own retention that counts. Asked first, because
+            # Delta commits each VACUUM, also one that finds no file.
+            if self._spark.sql(f"VACUUM {name} DRY RUN").take(1):
+                self._spark.sql(f"VACUUM {name}").collect()
+        if self._newest(name) != version:
+            self.written_versions[table] = self._newest(name)
+        return before, self._size(name)
+
+    def _size(self, name: str) -> TableSize:
+        detail = self._spark.sql(f"DESCRIBE DETAIL {name}").collect()[0]
+        return TableSize(detail["numFiles"], detail["sizeInBytes"])
 
     def _write(self, contract: TableContract, frame: DataFrame, where: str | None) -> int:
         self.create(contract)
@@ -165,31 +257,35 @@ class Lake:
             writer = writer.mode("append")
         else:
             writer = writer.mode("overwrite").option("replaceWhere", where)
-        try:
+        with _conflict_named(contract.full_name):
             writer.saveAsTable(self.name(contract))
-        except Exception as error:
-            if _is_conflict(error):
-                raise WriteConflict(
-                    f"{contract.full_name}: another run changed the same rows: run again"
-                ) from error
-            raise
-        version = self._version_of(contract, token)
-        self.written_versions[contract.full_name] = version
+        version = self._note_commit(contract, token)
         seconds = time.monotonic() - started
         log.debug("%s: version %d written in %.1f s", contract.full_name, version, seconds)
         return version
 
-    def _version_of(self, contract: TableContract, token: str) -> int:
-        history = self._history(contract, _HISTORY_DEPTH)
+    def _note_commit(self, contract: TableContract, token: str) -> int:
+        """Remember the version and the rows of our commit; returns the version."""
+        history = self._history(self.name(contract), _HISTORY_DEPTH)
+        own = next((row for row in history if row["userMetadata"] == token), None)
         # Delta commits no append without rows: the newest version is then as good as its own.
-        own = (row for row in history if row["userMetadata"] == token)
-        return int(next(own, history[0])["version"])
+        version = int((own or history[0])["version"])
+        rows = (own["operationMetrics"] or {}).get("numOutputRows") if own else 0
+        if rows is None or self.rows_written is None:
+            self.rows_written = None
+        else:
+            self.rows_written += int(rows)
+        self.written_versions[contract.full_name] = version
+        return version
 
-    def _history(self, contract: TableContract, depth: int) -> list[Row]:
-        return self._spark.sql(f"DESCRIBE HISTORY {self.name(contract)} LIMIT {depth}").collect()
+    def _newest(self, name: str) -> int:
+        return int(self._history(name, 1)[0]["version"])
 
-    def _location(self, contract: TableContract) -> str:
-        return f"{self._warehouse}/{contract.layer}/{contract.name}"
+    def _history(self, name: str, depth: int) -> list[Row]:
+        return self._spark.sql(f"DESCRIBE HISTORY {name} LIMIT {depth}").collect()
+
+    def _location(self, table: str) -> str:
+        return f"{self._warehouse}/{table.replace('.', '/')}"
 
 
 def require_tables(warehouse: str) -> None:
@@ -211,12 +307,7 @@ def register_tables(spark: SparkSession, warehouse: str, catalog: str | None) ->
     A catalog keeps the names itself: they are only listed.
     """
     if catalog:
-        rows = [
-            row
-            for layer in LAYERS
-            for row in spark.sql(f"SHOW TABLES IN {catalog}.{layer}").collect()
-        ]
-        return sorted(f"{catalog}.{row['namespace']}.{row['tableName']}" for row in rows)
+        return _names_in_catalog(spark, catalog)
     names = []
     for folder in _table_folders(warehouse):
         name = f"{folder.parent.name}.{folder.name}"
@@ -228,6 +319,13 @@ def register_tables(spark: SparkSession, warehouse: str, catalog: str | None) ->
         spark.sql(f"CREATE TABLE {name} USING delta LOCATION {literal(folder)}")
         names.append(name)
     return names
+
+
+def _names_in_catalog(spark: SparkSession, catalog: str) -> list[str]:
+    rows = [
+        row for layer in LAYERS for row in spark.sql(f"SHOW TABLES IN {catalog}.{layer}").collect()
+    ]
+    return sorted(f"{catalog}.{row['namespace']}.{row['tableName']}" for row in rows)
 
 
 def _table_folders(warehouse: str) -> list[Path]:
@@ -253,34 +351,18 @@ def _conform(contract: TableContract, frame: DataFrame, types: Mapping[str, str]
     return frame.select(*contract.column_names)
 
 
-def _schema(contract: TableContract) -> str:
-    return ", ".join(f"`{column.name}` {column.type}" for column in contract.columns)
-
-
 def _column_types(schema: StructType) -> dict[str, str]:
     return {field.name: field.dataType.simpleString() for field in schema.fields}
 
 
-def _create_statement(contract: TableContract, name: str) -> str:
-    columns = ", ".join(
-        f"`{column.name}` {column.type}{'' if column.nullable else ' NOT NULL'} "
-        f"COMMENT {literal(column.comment)}"
-        for column in contract.columns
-    )
-    given = _PROPERTIES | {
-        f"delta.constraints.{name}": sql for name, sql in contract.checks.items()
-    }
-    if contract.skip_by:
-        given["delta.dataSkippingStatsColumns"] = ",".join(contract.skip_by)
-    elif contract.skip_by is not None:
-        given["delta.dataSkippingNumIndexedCols"] = "0"
-    properties = ", ".join(f"{literal(key)} = {literal(value)}" for key, value in given.items())
-    partitions = ", ".join(contract.partitioned_by)
-    return (
-        f"CREATE TABLE IF NOT EXISTS {name} ({columns}) USING delta"
-        + (f" PARTITIONED BY ({partitions})" if partitions else "")
-        + f" COMMENT {literal(contract.comment)} TBLPROPERTIES ({properties})"
-    )
+@contextmanager
+def _conflict_named(table: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if _is_conflict(error):
+            raise WriteConflict(f"{table}: another run changed the same rows: run again") from error
+        raise
 
 
 def _is_conflict(error: BaseException) -> bool:

@@ -2,13 +2,14 @@
 
 `@task` turns a function of a `TaskContext` into a wheel entry point, which takes its arguments
 from the command line, gets a session, runs, writes one row into `ops.task_runs` (also when it
-failed), returns None and raises on failure.
+failed), logs how it began and ended, returns None and raises on failure.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
+import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from tenacity import (
 
 from lakehouse.code_version import code_version
 from lakehouse.errors import WriteConflict, in_one_line
+from lakehouse.logs import LOG_FORMAT_OPTION, LogFormat, about, configure_logs, event, subject
 from lakehouse.runs import TaskRun, record
 from lakehouse.session import spark_session
 from lakehouse.settings import Settings, Study, load_settings
@@ -83,6 +85,23 @@ class TaskOutcome:
 
 
 @dataclass(frozen=True)
+class Invocation:
+    """What a task is told on its command line.
+
+    Attributes:
+        settings: Those of `--conf` and `--set`, with the candles of `--candles`.
+        run_id: Names the run.
+        job: Job that the task runs in, empty when it runs alone.
+        log_format: Of its log lines, when the task is the whole process.
+    """
+
+    settings: Settings
+    run_id: str
+    job: str
+    log_format: LogFormat
+
+
+@dataclass(frozen=True)
 class Task:
     """A named task; calling it is the wheel's entry point.
 
@@ -102,19 +121,35 @@ class Task:
         Raises:
             CandlelakeError: The task failed for a reason that the message explains.
         """
-        self.main(sys.argv[1:])
+        given = self.parse(sys.argv[1:])
+        if given is not None:
+            configure_logs(given.log_format)
+            self._start(given)
 
     def main(self, arguments: Sequence[str]) -> TaskRun | None:
-        """Run from command line arguments (`--conf`, `--set`, `--candles`, `--run-id`, `--job`).
+        """Run from command line arguments, within a program that has set up its logs.
 
         Returns:
             The row written into `ops.task_runs`; None for `--help`.
+        """
+        given = self.parse(arguments)
+        return None if given is None else self._start(given)
+
+    def parse(self, arguments: Sequence[str]) -> Invocation | None:
+        """Read command line arguments (`--conf`, `--set`, `--candles`, `--run-id`, `--job` …).
+
+        Returns:
+            What they say; None for `--help`, which has been printed.
+
+        Raises:
+            click.UsageError: An option is unknown, ill-formed or missing.
+            SettingsError: A setting is unknown or ill-typed.
         """
         # Not `standalone`: click would end with sys.exit(0), which Databricks reports as a failure.
         result = self.command().main(
             args=list(arguments), prog_name=self.name, standalone_mode=False
         )
-        return result if isinstance(result, TaskRun) else None
+        return result if isinstance(result, Invocation) else None
 
     def command(self) -> click.Command:
         """The task's command line."""
@@ -142,20 +177,18 @@ class Task:
                 ),
                 click.Option(["--run-id"], help="Names the run; made up when it is not given."),
                 click.Option(["--job"], default="", help="Job that the task runs in."),
+                click.Option(["--log-format"], **LOG_FORMAT_OPTION),
             ],
-            callback=self._main,
+            callback=_invocation,
             help=self.summary,
         )
 
-    def _main(
-        self, conf: Path, overrides: Sequence[str], candles: Study, run_id: str | None, job: str
-    ) -> TaskRun:
-        settings = load_settings(conf, overrides).with_candles_of(candles)
-        with spark_session(settings.spark) as spark:
-            return self.run(spark, settings, run_id or new_run_id(datetime.now(UTC)), job)
+    def _start(self, given: Invocation) -> TaskRun:
+        with spark_session(given.settings.spark) as spark:
+            return self.run(spark, given.settings, given.run_id, given.job)
 
     def run(self, spark: SparkSession, settings: Settings, run_id: str, job: str) -> TaskRun:
-        """Do the work in a given session and record it.
+        """Do the work in a given session, record it and log it.
 
         Returns:
             The row written into `ops.task_runs`.
@@ -163,6 +196,26 @@ class Task:
         Raises:
             CandlelakeError: As the body raises it; the failure is recorded first.
         """
+        with about(run_id=run_id, job=job, task=self.name):
+            label = f"{subject().position}{self.name}"
+            log.info("%s …", label, extra=event("task_started"))
+            started = time.monotonic()
+            try:
+                run = self._recorded(spark, settings, run_id, job)
+            except Exception as error:
+                seconds, why = time.monotonic() - started, in_one_line(error)
+                told = event("task_failed", seconds=round(seconds, 1))
+                log.error("%s failed after %.1f s: %s", label, seconds, why, extra=told)
+                raise
+            seconds = time.monotonic() - started
+            told = event(
+                f"task_{run.status}", seconds=round(seconds, 1), rows_in=run.rows_in,
+                rows_out=run.rows_out, figures=run.figures,
+            )  # fmt: skip
+            log.info("%s: %s (%.1f s)", label, run.message, seconds, extra=told)
+            return run
+
+    def _recorded(self, spark: SparkSession, settings: Settings, run_id: str, job: str) -> TaskRun:
         attempts = Retrying(
             retry=retry_if_exception_type(WriteConflict),
             stop=stop_after_attempt(_MAX_ATTEMPTS),
@@ -186,9 +239,21 @@ class Task:
             except Exception as hidden:  # noqa: BLE001 - whatever it is, the task's own is raised
                 log.error("%s: the failure is not recorded: %s", self.name, in_one_line(hidden))
             raise
-        run = _task_run(context, "unchanged" if outcome.unchanged else "succeeded", outcome)
+        status = "unchanged" if outcome.unchanged else "succeeded"
+        run = _task_run(context, status, outcome, context.lake.rows_read())
         record(spark, settings, run)
         return run
+
+    def skipped(self, spark: SparkSession, given: Invocation, why: str) -> TaskRun:
+        """The row for `ops.task_runs` of a task that is not run, and the reason."""
+        now = datetime.now(UTC)
+        context = self._context(spark, given.settings, given.run_id, given.job, now)
+        return _task_run(context, "skipped", TaskOutcome(why), rows_in=0)
+
+    @property
+    def code_version(self) -> str:
+        """Version and digest of the code that the task depends on."""
+        return code_version(self.body.__module__.partition(".")[0])
 
     def _context(
         self, spark: SparkSession, settings: Settings, run_id: str, job: str, now: datetime
@@ -201,7 +266,7 @@ class Task:
             job=job,
             task=self.name,
             now=now,
-            code_version=code_version(self.body.__module__.partition(".")[0]),
+            code_version=self.code_version,
             settings_digest=settings.digest(),
         )
 
@@ -220,7 +285,21 @@ def new_run_id(now: datetime) -> str:
     return f"{now:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}"
 
 
-def _task_run(context: TaskContext, status: str, outcome: TaskOutcome) -> TaskRun:
+def _invocation(
+    conf: Path,
+    overrides: Sequence[str],
+    candles: Study,
+    run_id: str | None,
+    job: str,
+    log_format: LogFormat,
+) -> Invocation:
+    settings = load_settings(conf, overrides).with_candles_of(candles)
+    return Invocation(settings, run_id or new_run_id(datetime.now(UTC)), job, log_format)
+
+
+def _task_run(
+    context: TaskContext, status: str, outcome: TaskOutcome, rows_in: int | None = None
+) -> TaskRun:
     return TaskRun(
         run_id=context.run_id,
         task=context.task,
@@ -230,6 +309,8 @@ def _task_run(context: TaskContext, status: str, outcome: TaskOutcome) -> TaskRu
         ended_at=datetime.now(UTC),
         message=" ".join(outcome.message.split())[:2000],
         figures=dict(outcome.figures),
+        rows_in=rows_in,
+        rows_out=context.lake.rows_written,
         read_versions=dict(context.lake.read_versions),
         written_versions=dict(context.lake.written_versions),
         settings_digest=context.settings_digest,

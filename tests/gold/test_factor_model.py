@@ -15,6 +15,7 @@ from gold.factor_contracts import FACTOR_BUCKETS, FACTOR_EXPOSURES, FACTOR_RETUR
 from gold.factor_exposures import Cut
 from gold.tasks import factor_exposures, factor_returns
 from lakehouse.errors import NotEnoughData
+from lakehouse.maintenance import maintain_tables
 from lakehouse.runs import TaskRun
 from lakehouse.settings import Settings
 from lakehouse.tables import Lake
@@ -108,6 +109,9 @@ def grown(
             done.append(run(spark, settings, f"r{step}", factor_returns, factor_exposures))
             versions.append({table.name: lake.version(table) for table in TABLES})
             first = first or tables(lake)
+        run(spark, settings, "upkeep", maintain_tables)
+        versions.append({table.name: lake.version(table) for table in TABLES})
+        done.append(run(spark, settings, "r4", factor_returns, factor_exposures))
     return Grown(lake, first, done, versions)
 
 
@@ -164,14 +168,15 @@ def test_no_row_of_the_past_changes_with_the_future(grown: Grown) -> None:
 
 
 def test_a_new_day_is_all_that_is_made_again(grown: Grown) -> None:
-    first, second, third, fourth = grown.done
+    first, second, third, fourth, after_upkeep = grown.done
     assert first["factor_exposures"].message.startswith("all bars:")
     day = f"{datetime.fromtimestamp(LATER * 86_400, UTC):%Y-%m-%d}"
     for name in ("factor_returns", "factor_exposures"):
         assert second[name].message.startswith(f"from {day} on:")
         assert third[name].message.startswith(f"from {day} on:")
-        assert fourth[name].status == "unchanged"
+        assert fourth[name].status == after_upkeep[name].status == "unchanged"
     assert grown.versions[3] == grown.versions[2]
+    assert grown.versions[4]["factor_exposures"] > grown.versions[3]["factor_exposures"]
     bars = 2 * PER_DAY
     assert f"from {day} on: {bars} bars of up to 7 coins" in third["factor_returns"].message
     assert third["factor_exposures"].read_versions[FACTOR_RETURNS.full_name] > 0
