@@ -15,10 +15,10 @@ NO_PYTHON = Candlelake needs Python 3.11 or newer with its venv module, and pyth
 NO_JAVA = $(shell $(PYTHON) -B -m lakehouse.java 2>&1)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test ui wheel lock clean machine
+.PHONY: help run test cluster-test test-connect ui wheel lock clean machine
 
 help: ## list the targets
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 run: $(READY) ## set up, then make all tables and the report from the candles in samples/
 	@$(BIN)/candlelake run medallion --conf conf/sample.yaml
@@ -29,6 +29,13 @@ test: $(READY) ## set up, then lint, check types and layers, and test with cover
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest --cov --numprocesses 2 --dist loadfile
+
+cluster-test: $(READY) ## all tasks by spark-submit on a cluster and by Spark Connect: the same rows?
+	$(BIN)/pytest -m deployment tests/deployments
+
+TESTS = tests
+test-connect: $(READY) ## the tests on Spark Connect; TESTS=tests/ml runs some of them
+	$(BIN)/pytest --connect --numprocesses 2 --dist loadfile $(TESTS)
 
 ui: $(READY) ## show the models and their runs at http://127.0.0.1:5000
 	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --workers 1 --port 5000 \

@@ -171,7 +171,7 @@ def list_folder(root: Path, market: Market, interval: Interval, cadence: Cadence
                 continue
             key = parse_key(prefix + name)
             if key is None or not entry.is_file():
-                unexpected.append(_printable(prefix + name))
+                unexpected.append(printable(prefix + name))
                 continue
             checksum = _published(entries.get(name + CHECKSUM_SUFFIX), name)
             files.append(ListedFile(key, entry.stat().st_size, checksum))
@@ -202,5 +202,6 @@ def _published(entry: os.DirEntry[str] | None, name: str) -> str | None:
     return parse_checksum(content.decode("utf-8", "replace"), name)
 
 
-def _printable(key: str) -> str:
+def printable(key: str) -> str:
+    """A name that the file system gave, without what is no text."""
     return os.fsencode(key).decode("utf-8", "replace")

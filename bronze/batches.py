@@ -39,7 +39,7 @@ def load_files(
 
     Args:
         context: The task.
-        root: Folder of the archive, as the executors see it.
+        root: Folder or URI of the archive, as the executors see it.
         due: The files to read.
         ledger: What bronze holds of the market and interval; updated.
     """

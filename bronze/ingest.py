@@ -85,7 +85,7 @@ def _load(context: TaskContext, plan: _Plan, ledger: Ledger) -> tuple[set[str], 
     """Load what the ledger lacks; returns the names of the files that were read as well."""
     due = needs_reading(plan.files, ledger.entries)
     log.info("%d files wanted, %d of them to be read", len(plan.files), len(due))
-    loaded = load_files(context, str(plan.source.root.absolute()), due, ledger)
+    loaded = load_files(context, plan.source.root, due, ledger)
     return {file.key.source_file for file in due}, loaded
 
 

@@ -8,7 +8,6 @@ then `klines_of` gives the rows and checks that the bytes are still those of the
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +17,7 @@ from pyspark.sql import functions as F
 from bronze.archive import ArchiveKey, parse_key
 from bronze.contracts import KLINES, REJECTED_LINES
 from bronze.lines import KLINES_SCHEMA, WholeLines, parse_whole
+from bronze.object_store import read_source
 from bronze.reading import FileReading, download_failed, read_archive_file, whole_body
 from lakehouse.contracts import TableContract
 from lakehouse.errors import ArchiveError
@@ -88,7 +88,7 @@ def file_facts(
 
     Args:
         spark: The session.
-        root: Folder of the archive, as the executors see it.
+        root: Folder or URI of the archive, as the executors see it.
         files: The files, each with its published checksum.
         require_checksum: Whether a file without a published checksum is refused.
 
@@ -113,7 +113,7 @@ def whole_klines_of(spark: SparkSession, root: str, files: Sequence[FileToRead])
 
     Args:
         spark: The session.
-        root: Folder of the archive, as the executors see it.
+        root: Folder or URI of the archive, as the executors see it.
         files: The files, each with its published checksum.
     """
 
@@ -144,7 +144,7 @@ def klines_of(spark: SparkSession, root: str, files: Sequence[FileToRead]) -> Da
 
     Args:
         spark: The session.
-        root: Folder of the archive, as the executors see it.
+        root: Folder or URI of the archive, as the executors see it.
         files: The files, each with the checksum of its first reading.
 
     Raises:
@@ -217,7 +217,7 @@ def _whole_bodies(root: str, batches: Iterable[pa.RecordBatch]) -> Iterator[tupl
     for batch in batches:
         for number, key, sha256 in _files_in(batch):
             try:
-                content = Path(root, key.source_file).read_bytes()
+                content = read_source(root, key.source_file)
             except OSError:
                 continue
             body = None if sha256 is None else whole_body(key, content, sha256)
@@ -256,9 +256,9 @@ def _parsed(numbers: list[int], bodies: list[bytes]) -> Iterator[tuple[list[int]
 def _readings(root: str, batch: pa.RecordBatch, require_checksum: bool) -> Iterator[FileReading]:
     for _, key, sha256 in _files_in(batch):
         try:
-            content = Path(root, key.source_file).read_bytes()
+            content = read_source(root, key.source_file)
         except OSError as error:
-            yield download_failed(key, sha256, f"it cannot be read: {error.strerror}")
+            yield download_failed(key, sha256, f"it cannot be read: {error.strerror or error}")
             continue
         yield read_archive_file(key, content, sha256, require_checksum)
 

@@ -1,7 +1,7 @@
-"""Where a run's files come from: the universe, and a folder that holds the archive's files.
+"""Where a run's files come from: the universe, and a place that holds the archive's files.
 
-A folder archive is that folder. The files of an http archive are landed first; from then on the
-landing folder stands for it.
+A folder archive is that folder, or a place in an object store. The files of an http archive are
+landed first; from then on the landing folder stands for it.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from urllib.parse import urlsplit
 
 from tenacity import sleep_using_event
 
-from bronze.archive import ListedFile, list_folder
+from bronze.archive import Cadence, ListedFile, list_folder
 from bronze.contracts import EXCHANGE_SYMBOLS
 from bronze.exchange import ExchangeSymbol, exchange_symbols
 from bronze.http import Http, Sleep
 from bronze.landing import LandingAccount
+from bronze.object_store import list_objects
 from bronze.plan import NO_DOUBTS, Doubts
 from bronze.remote import LISTINGS_AT_ONCE, land_archive
 from bronze.universe import (
@@ -43,7 +44,7 @@ class Source:
     """What the archive holds of a run's market, interval and universe.
 
     Attributes:
-        root: Folder that holds `data/` with the wanted files.
+        root: Folder, absolute, or URI that holds `data/` with the wanted files.
         files: Files of the universe, also those outside of the wanted months.
         unexpected: Keys of the ZIPs whose names do not fit, sorted.
         universe: The symbols.
@@ -52,7 +53,7 @@ class Source:
         has_snapshot: Whether the exchange was asked, and its answer written.
     """
 
-    root: Path
+    root: str
     files: tuple[ListedFile, ...]
     unexpected: tuple[str, ...]
     universe: Universe
@@ -86,17 +87,18 @@ def open_source(
         _keep_snapshot(context, exchange)
         figures["exchange snapshot"] = f"{len(exchange):,} symbols at {context.now.isoformat()}"
 
-    if settings.archive.is_remote:
-        _require_addresses(settings.archive)
-        root = Path(settings.archive.landing)
+    archive = settings.archive
+    if urlsplit(archive.url).scheme in ("http", "https"):
+        _require_addresses(archive)
+        root = str(Path(archive.landing).absolute())
         universe_of = partial(_universe, settings, exchange)
-        found = land_archive(http, settings.archive, universe_of, stop, doubts)
+        found = land_archive(http, archive, universe_of, stop, doubts)
         files, unexpected, universe = found.files, found.unexpected, found.universe
         names = found.names
         figures |= _told(found.account)
     else:
-        root = Path(settings.archive.url)
-        files, unexpected = _walk(root, settings.archive)
+        root = archive.url if archive.is_remote else str(Path(archive.url).absolute())
+        files, unexpected = _walk(root, archive)
         names = frozenset(file.key.symbol for file in files)
         universe = _universe(settings, exchange, names)
     inside = set(universe.symbols)
@@ -114,21 +116,26 @@ def open_source(
 
 
 def _require_addresses(archive: ArchiveSettings) -> None:
-    if urlsplit(archive.url).scheme not in ("http", "https"):
-        raise ArchiveError(
-            f"archive.url {archive.url} must be a folder that holds data/, or its http(s) address"
-        )
     if urlsplit(archive.listing_url).scheme not in ("http", "https"):
         raise ArchiveError(
             f"archive.url {archive.url} needs archive.listing_url, the address of its S3 listing"
         )
+    if "://" in archive.landing:
+        raise ArchiveError(
+            f"archive.landing {archive.landing} must be a folder: land there, copy it to the "
+            "object store, and name that by archive.url"
+        )
 
 
-def _walk(root: Path, archive: ArchiveSettings) -> tuple[list[ListedFile], list[str]]:
-    listings = [
-        list_folder(root, archive.market, archive.interval, cadence)
-        for cadence in ("monthly", "daily")
-    ]
+def _walk(root: str, archive: ArchiveSettings) -> tuple[list[ListedFile], list[str]]:
+    """All files of the market and interval, wherever they lie."""
+    market, interval = archive.market, archive.interval
+    cadences: tuple[Cadence, ...] = ("monthly", "daily")
+    if archive.is_remote:
+        at_once = archive.transfers
+        listings = [list_objects(root, market, interval, each, at_once) for each in cadences]
+    else:
+        listings = [list_folder(Path(root), market, interval, each) for each in cadences]
     files = [file for listing in listings for file in listing.files]
     return files, [key for listing in listings for key in listing.unexpected]
 

@@ -1,9 +1,11 @@
-"""Which code is running, in a checkout and in an installed wheel alike."""
+"""Which code is running: that of a checkout, of an installed wheel, or of a ZIP on the path."""
 
 import hashlib
+from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from importlib.resources import files
+from importlib.resources.abc import Traversable
 
 # From the lowest layer up.
 _PACKAGES = ("lakehouse", "bronze", "silver", "gold", "ml")
@@ -19,15 +21,26 @@ def code_version(layer: str) -> str:
     Args:
         layer: Package of the task; one that is none of Candlelake's counts as the uppermost.
     """
-    root = Path(__file__).parent.parent
     digest = hashlib.sha256()
     depth = _PACKAGES.index(layer) + 1 if layer in _PACKAGES else len(_PACKAGES)
     for package in _PACKAGES[:depth]:
-        for path in sorted((root / package).rglob("*.py")):
-            digest.update(path.relative_to(root).as_posix().encode())
-            digest.update(path.read_bytes())
+        for name, file in sorted(_sources(files(package), (package,)), key=lambda each: each[0]):
+            digest.update("/".join(name).encode())
+            digest.update(file.read_bytes())
     try:
         number = version("candlelake")
     except PackageNotFoundError:
-        number = "0"  # on a Python path without metadata, as on an executor
+        number = "0"  # on a Python path without metadata
     return f"{number}+{digest.hexdigest()[:12]}"
+
+
+def _sources(
+    folder: Traversable, parts: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], Traversable]]:
+    """Name and content of every Python file below a folder, which may lie in a ZIP."""
+    for entry in folder.iterdir():
+        name = (*parts, entry.name)
+        if entry.is_dir():
+            yield from _sources(entry, name)
+        elif entry.name.endswith(".py"):
+            yield name, entry

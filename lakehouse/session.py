@@ -5,12 +5,14 @@ Nothing else in Candlelake knows which of them it runs on.
 
 import logging
 import os
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from lakehouse.errors import EnvironmentProblem
 from lakehouse.java import require_java
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
 # 4.4.0 and not newer: the jar of 4.4.1 is not published for Spark 4.2 yet.
 DELTA_RELEASE = "4.4.0"
 DELTA_PACKAGE = f"io.delta:delta-spark_4.2_2.13:{DELTA_RELEASE}"
-_DELTA_BY_PACKAGE = {"spark.jars.packages": DELTA_PACKAGE}
+_PACKAGES = "spark.jars.packages"
+_DELTA_BY_PACKAGE = {_PACKAGES: DELTA_PACKAGE}
 # What the package brings of Delta itself; the rest of it, Spark has already.
 _DELTA_JARS = (
     "delta-spark_4.2_2.13",
@@ -66,6 +69,10 @@ _LOCAL_CONF = {
 }
 
 
+# Of a server whose address names no port, and how long it may take to answer.
+_CONNECT_PORT = 15002
+_CONNECT_SECONDS = 10
+
 _LOG = Path(tempfile.gettempdir()) / f"candlelake-spark-{os.getpid()}.log"
 
 # Where Spark keeps the jars of packages that it has resolved.
@@ -94,6 +101,7 @@ def spark_session(settings: SparkSettings) -> Iterator["SparkSession"]:
             "pyspark is not installed: install the wheel with its extra, candlelake[local]"
         ) from error
     if _current is not None:
+        activate(_current)
         yield _current
         return
     active = SparkSession.getActiveSession()
@@ -111,12 +119,24 @@ def spark_session(settings: SparkSettings) -> Iterator["SparkSession"]:
         _LOG.unlink(missing_ok=True)
 
 
+def activate(session: "SparkSession") -> None:
+    """Make a session the active one of the calling thread, as Spark ML on Connect wants it.
+
+    A classic session is found from every thread. Spark has no public function for this:
+    `inheritable_thread_target` does it in Spark 4.2, and does not in 4.0.
+    """
+    make_active = getattr(type(session), "_set_default_and_active_session", None)
+    if make_active is not None:
+        make_active(session)
+
+
 def _start(settings: SparkSettings) -> "SparkSession":
     from pyspark.logger import PySparkLogger
     from pyspark.sql import SparkSession
 
     builder = SparkSession.builder.appName("candlelake")
     if settings.remote:
+        _require_server(settings.remote)
         builder = builder.remote(settings.remote)
     else:
         require_java()
@@ -127,7 +147,10 @@ def _start(settings: SparkSettings) -> "SparkSession":
             builder = builder.master(settings.master)
             is_local = settings.master.startswith("local")
             given |= {**_LOCAL_CONF, **_delta_jars()} if is_local else _DELTA_BY_PACKAGE
-        for key, value in {**given, **settings.conf}.items():
+        conf = {**given, **settings.conf}
+        if _PACKAGES in given and _PACKAGES in settings.conf:
+            conf[_PACKAGES] = f"{given[_PACKAGES]},{settings.conf[_PACKAGES]}"
+        for key, value in conf.items():
             builder = builder.config(key, value)
     logging.getLogger("py4j").setLevel(logging.ERROR)
     # Each error is raised; PySpark would log it as JSON beside that.
@@ -144,6 +167,19 @@ def _start(settings: SparkSettings) -> "SparkSession":
         ) from error
     _apply_semantics(session)
     return session
+
+
+def _require_server(remote: str) -> None:
+    """Ask whether a Connect server is there: its client would try again for minutes, in silence."""
+    address = urlsplit(remote)
+    try:
+        host, port = address.hostname or "", address.port or _CONNECT_PORT
+        socket.create_connection((host, port), _CONNECT_SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise EnvironmentProblem(
+            f"no Spark Connect server answers at {remote} ({error}): start it, as docs/connect.md "
+            "says, or correct spark.remote"
+        ) from error
 
 
 def _delta_jars() -> dict[str, str]:

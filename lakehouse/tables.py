@@ -71,7 +71,7 @@ class Lake:
 
     def __init__(self, spark: SparkSession, warehouse: str, catalog: str | None = None) -> None:
         self._spark = spark
-        self._warehouse = warehouse if "://" in warehouse else str(Path(warehouse).absolute())
+        self._warehouse = _place_of(warehouse)
         self._catalog = catalog
         self.read_versions: dict[str, int] = {}
         self.written_versions: dict[str, int] = {}
@@ -207,8 +207,10 @@ class Lake:
             return [
                 name.partition(".")[2] for name in _names_in_catalog(self._spark, self._catalog)
             ]
-        folders = _table_folders(self._warehouse)
-        return sorted(f"{folder.parent.name}.{folder.name}" for folder in folders)
+        is_uri = "://" in self._warehouse
+        return (
+            _tables_at(self._spark, self._warehouse) if is_uri else _local_tables(self._warehouse)
+        )
 
     def maintain(self, table: str, retention_days: int | None) -> tuple[TableSize, TableSize]:
         """Rewrite small files into few and delete those that no kept version needs.
@@ -294,7 +296,7 @@ def require_tables(warehouse: str) -> None:
     Raises:
         TableError: There is no table below the folder.
     """
-    if "://" not in warehouse and not _table_folders(warehouse):
+    if "://" not in warehouse and not _local_tables(warehouse):
         raise TableError(
             f"no tables in {Path(warehouse).absolute()}: run `candlelake run medallion` first, or "
             "name the warehouse with --set warehouse=…"
@@ -302,22 +304,23 @@ def require_tables(warehouse: str) -> None:
 
 
 def register_tables(spark: SparkSession, warehouse: str, catalog: str | None) -> list[str]:
-    """Give every table of a warehouse folder its SQL name; returns the names, sorted.
+    """Give every table of a warehouse folder or URI its SQL name; returns the names, sorted.
 
     A catalog keeps the names itself: they are only listed.
     """
     if catalog:
         return _names_in_catalog(spark, catalog)
-    names = []
-    for folder in _table_folders(warehouse):
-        name = f"{folder.parent.name}.{folder.name}"
-        spark.sql(f"CREATE SCHEMA IF NOT EXISTS {folder.parent.name}")
+    is_uri = "://" in warehouse
+    names = _tables_at(spark, warehouse) if is_uri else _local_tables(warehouse)
+    for name in names:
+        layer, _, table = name.partition(".")
+        spark.sql(f"CREATE SCHEMA IF NOT EXISTS {layer}")
         if spark.catalog.tableExists(name):  # it may stand for another warehouse
             if spark.catalog.getTable(name).tableType == "MANAGED":
                 raise TableError(f"{name} is a table of this session's own: use another session")
             spark.sql(f"DROP TABLE {name}")  # of an external table, only the name goes
-        spark.sql(f"CREATE TABLE {name} USING delta LOCATION {literal(folder)}")
-        names.append(name)
+        location = literal(f"{_place_of(warehouse)}/{layer}/{table}")
+        spark.sql(f"CREATE TABLE {name} USING delta LOCATION {location}")
     return names
 
 
@@ -328,10 +331,28 @@ def _names_in_catalog(spark: SparkSession, catalog: str) -> list[str]:
     return sorted(f"{catalog}.{row['namespace']}.{row['tableName']}" for row in rows)
 
 
-def _table_folders(warehouse: str) -> list[Path]:
+def _place_of(warehouse: str) -> str:
+    return warehouse.rstrip("/") if "://" in warehouse else str(Path(warehouse).absolute())
+
+
+def _local_tables(warehouse: str) -> list[str]:
     root = Path(warehouse).absolute()
     logs = [log for layer in LAYERS for log in root.glob(f"{layer}/*/_delta_log") if log.is_dir()]
-    return sorted(log.parent for log in logs)
+    return sorted(f"{log.parent.parent.name}.{log.parent.name}" for log in logs)
+
+
+def _tables_at(spark: SparkSession, uri: str) -> list[str]:
+    """The tables below a URI, which the engine alone can list: it has their commits as files."""
+    logs = f"{_place_of(uri)}/{{{','.join(LAYERS)}}}/*/_delta_log"
+    commits = spark.read.format("binaryFile").option("pathGlobFilter", "*.json")
+    folder = "slice(split(substring_index(path, '/_delta_log/', 1), '/'), -2, 2)"
+    try:
+        names = commits.load(logs).selectExpr(f"concat_ws('.', {folder})").distinct()
+        return sorted(row[0] for row in names.collect())
+    except Exception as error:
+        if "PATH_NOT_FOUND" not in str(error):
+            raise
+        return []
 
 
 def _conform(contract: TableContract, frame: DataFrame, types: Mapping[str, str]) -> DataFrame:

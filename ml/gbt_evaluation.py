@@ -21,6 +21,7 @@ from pyspark.sql import functions as F
 
 from lakehouse.errors import NotEnoughData
 from lakehouse.intervals import interval_micros
+from lakehouse.session import activate
 from ml.contracts import FEATURES
 from ml.feature_table import complete, in_scope
 from ml.features import FEATURE_NAMES, LABEL_BARS, TARGET
@@ -128,7 +129,7 @@ def fit_all(context: TaskContext) -> GbtFits:
     def ridge(split: Split) -> Judged:
         return _judged(split, f"{RIDGE}_{split.name}", lambda _: fit_ridge(context, split.train))
 
-    with ThreadPoolExecutor(_FITS_AT_ONCE) as pool:
+    with ThreadPoolExecutor(_FITS_AT_ONCE, initializer=activate, initargs=(context.spark,)) as pool:
         kept = pool.submit(lambda: fit_gbt(context, rows, rows.count()))
         # The largest first, so that no thread is left with a long fit at the end.
         judged = [pool.submit(trees, split) for split in reversed(splits)]

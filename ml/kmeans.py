@@ -22,6 +22,7 @@ from pyspark.sql import functions as F
 from gold.contracts import ASSET_METRICS
 from gold.returns import FloatArray, IntArray
 from lakehouse.errors import NotEnoughData
+from lakehouse.session import activate
 from lakehouse.sql import equals
 from lakehouse.tasks import TaskContext, TaskOutcome
 from ml import kmeans_plots, plots
@@ -194,7 +195,7 @@ def _sweep(context: TaskContext, points: DataFrame, metrics: pa.Table) -> Mappin
         )
 
     # A fit is a dozen small jobs, between which the driver works alone.
-    with ThreadPoolExecutor(_FITS_AT_ONCE) as pool:
+    with ThreadPoolExecutor(_FITS_AT_ONCE, initializer=activate, initargs=(context.spark,)) as pool:
         tried = [clusters for clusters in ks if clusters < different(measures)]
         return dict(zip(tried, pool.map(fit, tried), strict=True))
 

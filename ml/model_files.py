@@ -16,39 +16,41 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
-def save_to_folder(spark: SparkSession, model: PipelineModel, shared: str, folder: Path) -> None:
+def save_to_folder(
+    spark: SparkSession, model: PipelineModel, shared: str, name: str, folder: Path
+) -> None:
     """Write a model into a local folder from which `PipelineModel.load` reads it.
 
     Args:
         spark: The session that the model was fitted in.
         model: It grows with neither rows nor bars, so its files fit into memory.
-        shared: Folder or URI that the engine can write to, the same for all of its machines; a
-            copy of the model stays there when it is no folder of this machine.
+        shared: Folder or URI that the engine can write to, the same for all of its machines; at a
+            URI, a copy of the model stays there for `load_from_folder`.
+        name: Of the copy, unlike that of any other model.
         folder: Must not exist yet.
     """
-    token = uuid.uuid4().hex
-    written = _place(shared, token)
+    written = _place(shared, name)
     model.save(written)
     files = spark.read.format("binaryFile").option("recursiveFileLookup", "true").load(written)
     for row in files.select("path", "content").collect():
-        file = folder / row["path"].partition(f"/{token}/")[2]
+        file = folder / row["path"].partition(f"/{name}/")[2]
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(row["content"])
     shutil.rmtree(written, ignore_errors=True)
 
 
-def load_from_folder(shared: str, folder: Path) -> PipelineModel:
-    """Load a model from a local folder.
+def load_from_folder(shared: str, name: str, folder: Path) -> PipelineModel:
+    """Load a model that `save_to_folder` wrote.
 
     Args:
-        shared: Folder that the engine and this machine reach; with an URI, the engine must reach
-            the local folder itself, as one on this machine does.
-        folder: What `save_to_folder` wrote.
+        shared: Folder that the engine and this machine reach, or a URI, which holds a copy.
+        name: Of that copy.
+        folder: The local folder.
     """
     from pyspark.ml import PipelineModel
 
     if "://" in shared:
-        return PipelineModel.load(str(folder))
+        return PipelineModel.load(_place(shared, name))
     copied = _place(shared, uuid.uuid4().hex)
     shutil.copytree(folder, copied)
     try:
@@ -57,6 +59,6 @@ def load_from_folder(shared: str, folder: Path) -> PipelineModel:
         shutil.rmtree(copied, ignore_errors=True)
 
 
-def _place(shared: str, token: str) -> str:
-    base = shared if "://" in shared else str(Path(shared).absolute())
-    return f"{base}/_models/{token}"
+def _place(shared: str, name: str) -> str:
+    base = shared.rstrip("/") if "://" in shared else str(Path(shared).absolute())
+    return f"{base}/_models/{name}"

@@ -129,7 +129,8 @@ def load_champion(context: TaskContext, experiment: str) -> tuple[Registered, Pi
         )
     with TemporaryDirectory() as folder:
         files = download_artifacts(f"models:/{name}/{champion.version}", dst_path=folder)
-        model = load_from_folder(_shared(settings), Path(files) / "sparkml")
+        copy = champion.run_id or ""
+        model = load_from_folder(_shared(settings), copy, Path(files) / "sparkml")
     reason = champion.tags.get(REASON, "")
     return Registered(name, int(champion.version), champion.run_id or "", reason), model
 
@@ -140,7 +141,8 @@ def _log_model(run: TrackedRun, model: PipelineModel, interface: Interface) -> N
     outputs = Schema([ColSpec(interface.output)])
     with TemporaryDirectory() as folder:
         shared = _shared(run.context.settings)
-        save_to_folder(run.context.spark, model, shared, Path(folder) / "sparkml")
+        saved = Path(folder) / "sparkml"
+        save_to_folder(run.context.spark, model, shared, run.mlflow_run_id, saved)
         # The last step of `mlflow.spark.save_model`, which is not to be had without the first.
         mlflow.spark._save_model_metadata(
             folder,

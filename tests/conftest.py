@@ -11,6 +11,7 @@ from lakehouse.session import spark_session
 from lakehouse.settings import Settings, load_settings
 from lakehouse.tables import Lake
 from lakehouse.tasks import TaskContext
+from tests.servers import connect_server
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -18,14 +19,36 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 
 # The session lives for minutes: C1 alone starts faster, and takes 1.4 times as long in the end.
-_JAVA_OPTIONS = "-XX:+UseSerialGC"
+_SPARK_CONF = {
+    "spark.driver.memory": "2g",
+    "spark.driver.extraJavaOptions": "-XX:+UseSerialGC",
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--connect", action="store_true", help="sessions are clients of a Spark Connect server"
+    )
 
 
 @pytest.fixture(scope="session")
-def base_settings() -> Settings:
-    conf = f"{{spark.driver.memory: 2g, spark.driver.extraJavaOptions: '{_JAVA_OPTIONS}'}}"
-    overrides = ["spark.master=local[2]", f"spark.conf={conf}"]
-    return load_settings(ROOT / "conf" / "sample.yaml", overrides)
+def remote(
+    pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str | None]:
+    """Address of a Spark Connect server of this test process; None without `--connect`."""
+    if not pytestconfig.getoption("--connect"):
+        yield None
+        return
+    folder = tmp_path_factory.mktemp("connect")
+    with connect_server(folder, _SPARK_CONF) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def base_settings(remote: str | None) -> Settings:
+    conf = ", ".join(f"{key}: '{value}'" for key, value in _SPARK_CONF.items())
+    where = f"spark.remote={remote}" if remote else "spark.master=local[2]"
+    return load_settings(ROOT / "conf" / "sample.yaml", [where, f"spark.conf={{{conf}}}"])
 
 
 @pytest.fixture(scope="session")

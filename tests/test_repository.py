@@ -8,27 +8,15 @@ import re
 import shutil
 import stat
 import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 
-ROOT = Path(__file__).parents[1]
-PACKAGES = ("lakehouse", "bronze", "silver", "gold", "ml")
-FILES = ("Makefile", "setup.py", "pyproject.toml", "constraints.txt", "LICENSE")
-SETTING_UP = ("run", "test", "ui", "wheel", "lock")
+from tests.wheels import PACKAGES, ROOT, build_wheel, copy_sources
 
-
-def copy_sources(copy: Path) -> Path:
-    """What setting up and building need, as in a fresh clone."""
-    copy.mkdir()
-    for name in FILES:
-        shutil.copy2(ROOT / name, copy)
-    for name in PACKAGES:
-        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-    return copy
+SETTING_UP = ("run", "test", "cluster-test", "test-connect", "ui", "wheel", "lock")
 
 
 @pytest.fixture
@@ -58,8 +46,8 @@ def make_program(folder: Path, name: str, body: str) -> None:
 def test_make_alone_lists_every_target() -> None:
     listed = run(["make"], ROOT).stdout
     assert listed == run(["make", "help"], ROOT).stdout
-    targets = re.findall(r"^make (\w+) +\S", listed, re.MULTILINE)
-    assert targets == ["help", "run", "test", "ui", "wheel", "lock", "clean"]
+    targets = re.findall(r"^make ([\w-]+) +\S", listed, re.MULTILINE)
+    assert sorted(targets) == sorted(["help", *SETTING_UP, "clean"])
 
 
 @pytest.mark.parametrize("target", SETTING_UP)
@@ -111,27 +99,24 @@ def test_clean_keeps_what_cannot_be_made_again(checkout: Path) -> None:
     assert sorted(checkout.rglob("*")) == sorted([*kept, checkout / "lake-local"])
 
 
-@pytest.mark.parametrize("status", [0, 1])
-def test_the_check_of_changes_is_make_test(tmp_path: Path, status: int) -> None:
+@pytest.mark.parametrize("failing", ["", "test", "cluster-test", "test-connect"])
+def test_the_check_of_changes_stops_at_what_fails(tmp_path: Path, failing: str) -> None:
     script = ROOT / ".ci" / "run"
     assert script.stat().st_mode & stat.S_IXUSR
     (tmp_path / ".ci").mkdir()
     shutil.copy2(script, tmp_path / ".ci")
-    (tmp_path / "Makefile").write_text(f"other:\n\ntest:\n\t@echo tested\n\t@exit {status}\n")
+    parts = ("test", "cluster-test", "test-connect")
+    rules = [f"{part}:\n\t@echo {part}\n\t@exit {int(part == failing)}\n" for part in parts]
+    (tmp_path / "Makefile").write_text("other:\n\n" + "".join(rules))
     done = run([str(tmp_path / ".ci" / "run")], cwd=Path("/"))
-    assert done.stdout == "tested\n"
-    assert (done.returncode == 0) == (status == 0)
+    reached = parts[: parts.index(failing) + 1] if failing else parts
+    assert done.stdout.split() == list(reached)
+    assert (done.returncode == 0) == (not failing)
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from a copy of the sources."""
-    copy = copy_sources(tmp_path_factory.mktemp("wheel") / "sources")
-    build = ["build", "--wheel", "--no-build-isolation", "--offline", "--python", sys.executable]
-    done = run([sys.executable, "-m", "uv", *build, "--out-dir", str(copy / "dist")], copy)
-    assert done.returncode == 0, done.stderr
-    (built,) = (copy / "dist").glob("*.whl")
-    return built
+    return build_wheel(tmp_path_factory.mktemp("wheel"))
 
 
 def metadata(wheel: Path, name: str) -> str:

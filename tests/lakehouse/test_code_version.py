@@ -1,3 +1,4 @@
+import os
 import shutil
 import subprocess
 import sys
@@ -14,14 +15,14 @@ LAYERS = ("lakehouse", "bronze", "silver", "gold", "ml")
 
 
 @pytest.fixture
-def versions(tmp_path: Path) -> Callable[[], list[str]]:
+def versions(tmp_path: Path) -> Callable[..., list[str]]:
     """The versions of a copy of the sources, layer by layer from the lowest up."""
     for layer in LAYERS:
         shutil.copytree(
             ROOT / layer, tmp_path / layer, ignore=shutil.ignore_patterns("__pycache__")
         )
 
-    def ask() -> list[str]:
+    def ask(path: str = "") -> list[str]:
         script = (
             "import sys; from lakehouse.code_version import code_version as of; "
             "print(*map(of, sys.argv[1:]))"
@@ -29,6 +30,7 @@ def versions(tmp_path: Path) -> Callable[[], list[str]]:
         return subprocess.run(
             [sys.executable, "-B", "-c", script, *LAYERS],
             cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": path},
             capture_output=True,
             text=True,
             check=True,
@@ -38,7 +40,7 @@ def versions(tmp_path: Path) -> Callable[[], list[str]]:
 
 
 def test_a_layer_s_version_is_of_its_code_and_of_what_it_stands_on(
-    versions: Callable[[], list[str]], tmp_path: Path
+    versions: Callable[..., list[str]], tmp_path: Path
 ) -> None:
     before = versions()
     assert before == [code_version(layer) for layer in LAYERS]
@@ -59,6 +61,18 @@ def test_a_layer_s_version_is_of_its_code_and_of_what_it_stands_on(
 
     (tmp_path / "lakehouse" / "new.py").write_text("")
     assert all(old != new for old, new in zip(after, versions(), strict=True))
+
+
+def test_a_zip_on_the_path_has_the_version_of_its_sources(
+    versions: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    with (tmp_path / "gold" / "contracts.py").open("a") as file:
+        file.write("# not as it is installed\n")
+    expected = versions()
+    packed = shutil.make_archive(str(tmp_path / "sources"), "zip", tmp_path)
+    for layer in LAYERS:
+        shutil.rmtree(tmp_path / layer)
+    assert versions(packed) == expected != versions()
 
 
 def test_code_of_no_layer_stands_on_all_of_them() -> None:

@@ -212,13 +212,26 @@ def test_every_warehouse_has_its_own_tables_behind_the_sql_names(
     two.append(BARS, two.frame(BARS, [row(1), row(2)]))
     (tmp_path / "two" / "gold" / "no table").mkdir()
     (tmp_path / "two" / "notes" / "x" / "_delta_log").mkdir(parents=True)
-    for warehouse, count in (("it's one", 1), ("two", 2)):
-        names = register_tables(spark, str(tmp_path / warehouse), None)
+    uri = (tmp_path / "two").as_uri()
+    places = ((str(tmp_path / "it's one"), 1), (str(tmp_path / "two"), 2), (f"{uri}/", 2))
+    for warehouse, count in places:
+        names = register_tables(spark, warehouse, None)
         assert names == ["gold.bars"]
         assert spark.table("gold.bars").count() == count
         assert spark.sql("SELECT * FROM gold.bars VERSION AS OF 0").count() == 0
     spark.sql("DROP TABLE gold.bars")
     assert rows_in(two) == [row(1), row(2)]  # a name is gone, not the table
+    assert register_tables(spark, f"{uri}/gold", None) == []
+
+
+def test_a_warehouse_may_be_a_uri(spark: SparkSession, tmp_path: Path) -> None:
+    lake = Lake(spark, f"{tmp_path.as_uri()}/a lake/")
+    assert not lake.exists(BARS)
+    assert lake.create(BARS)
+    assert lake.exists(BARS)
+    assert not Lake(spark, f"{tmp_path.as_uri()}/a lake").create(BARS)
+    lake.append(BARS, lake.frame(BARS, [row(1)]))
+    assert rows_in(Lake(spark, str(tmp_path / "a lake"))) == [row(1)]
 
 
 def test_a_warehouse_without_tables_is_said_early(tmp_path: Path) -> None:

@@ -1,0 +1,15 @@
+"""What spark-submit starts: a task of the wheel by its name, or a whole job by `run JOB`.
+
+The wheel comes by `--py-files`, so that neither the driver nor an executor has it installed.
+"""
+
+import sys
+
+from lakehouse.cli import main
+from lakehouse.jobs import load_task
+
+name, *arguments = sys.argv[1:]
+if name == "run":
+    main([name, *arguments])
+else:
+    load_task(name).main(arguments)

@@ -1,0 +1,75 @@
+"""A working directory with a small archive of real candles, and runs of the medallion in it."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.digests import table_digests
+
+ROOT = Path(__file__).parents[2]
+CONF = ROOT / "conf" / "sample.yaml"
+LAYERS = ("bronze", "silver", "gold", "ml")
+COINS = ("BTC", "ETH", "SOL", "XRP", "BNB", "DOGE", "ADA", "LINK")
+MONTHS = ("2025-01", "2025-02", "2025-03")
+
+LOCAL = {"spark.master": "local[2]", "spark.conf": "{spark.driver.memory: 1g}"}
+"""A run on this machine alone."""
+
+# A small archive has few symbols, bars and folds.
+OVERRIDES = {
+    "archive.url": "archive",
+    "archive.start": MONTHS[0],
+    "archive.end": MONTHS[-1],
+    "index.lookback_days": 30,
+    "index.enter_volume": 0.0,
+    "index.stay_volume": 0.0,
+    "index.top_n": 5,
+    "index.random_portfolios": 20,
+    "ml.pca": "{components: 3, lookback_days: 30}",
+    "ml.kmeans": "{clusters: 3, sweep: [2, 3], resamples: 5}",
+    "ml.gbt": "{max_iter: 3, max_depth: 3, fold_days: 25, embargo_bars: 5}",
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """A working directory with an archive of its own, and so a warehouse."""
+
+    folder: Path
+
+    def options(self, also: Mapping[str, object]) -> list[str]:
+        """Arguments of a run that differ from those of another place in `also` alone."""
+        given = {**OVERRIDES, **also}
+        pairs = [part for key, value in given.items() for part in ("--set", f"{key}={value}")]
+        return ["--conf", str(CONF), *pairs]
+
+    def run(self, also: Mapping[str, object]) -> None:
+        """`candlelake run medallion` in a process of its own."""
+        program = str(Path(sys.executable).with_name("candlelake"))
+        done = subprocess.run(
+            [program, "run", "medallion", *self.options(also)],
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def digests(self) -> dict[str, str]:
+        """Table -> digest."""
+        return table_digests(self.folder / "lake", LAYERS)
+
+
+def place(folder: Path) -> Place:
+    """A new one."""
+    for coin in COINS:
+        for month in MONTHS:
+            samples = ROOT / "samples" / "data/futures/um/monthly/klines" / f"{coin}USDT" / "4h"
+            for file in samples.glob(f"*-{month}.zip*"):
+                to = folder / "archive" / file.relative_to(ROOT / "samples")
+                to.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(file, to)
+    return Place(folder)

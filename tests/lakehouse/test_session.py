@@ -1,0 +1,19 @@
+import pytest
+
+from lakehouse.errors import EnvironmentProblem
+from lakehouse.session import spark_session
+from lakehouse.settings import SparkSettings
+from tests.servers import free_port
+
+
+@pytest.mark.parametrize("address", ["sc://127.0.0.1:{port}", "sc://", "sc://127.0.0.1:http"])
+def test_a_connect_server_that_is_not_there_is_told_at_once(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lakehouse.session._current", None)  # the tests' own session
+    monkeypatch.setattr("pyspark.sql.SparkSession.getActiveSession", lambda: None)
+    with (
+        pytest.raises(EnvironmentProblem, match=r"answers at sc://.* start it.* or correct"),
+        spark_session(SparkSettings(remote=address.format(port=free_port()))),
+    ):
+        raise AssertionError("there is a session")
