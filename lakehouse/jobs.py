@@ -173,14 +173,13 @@ def _job(name: str, body: Mapping[str, Any]) -> Job:
     try:
         tasks = [_task(task) for task in body["tasks"]]
         _require_defined(name, body)
-        schedule = _schedule(body["schedule"]) if "schedule" in body else None
     except (AttributeError, KeyError, TypeError) as error:
         raise JobError(f"job {name}: every task needs task_key and python_wheel_task") from error
     return Job(
         name=name,
         description=str(body.get("description", "")),
         tasks=tuple(_in_order(name, tasks)),
-        schedule=schedule,
+        schedule=_schedule(name, body["schedule"]) if "schedule" in body else None,
         max_concurrent_runs=body.get("max_concurrent_runs", 1),
         timeout_seconds=body.get("timeout_seconds", 0),
     )
@@ -200,12 +199,14 @@ def _task(body: Mapping[str, Any]) -> JobTask:
     )
 
 
-def _schedule(body: Mapping[str, Any]) -> Schedule:
-    return Schedule(
-        quartz=body["quartz_cron_expression"],
-        timezone=body["timezone_id"],
-        paused=body.get("pause_status", "UNPAUSED") == "PAUSED",
-    )
+def _schedule(job: str, body: Mapping[str, Any]) -> Schedule:
+    try:
+        quartz, timezone = body["quartz_cron_expression"], body["timezone_id"]
+    except (KeyError, TypeError) as error:
+        raise JobError(
+            f"job {job}: its schedule needs quartz_cron_expression and timezone_id"
+        ) from error
+    return Schedule(quartz, timezone, paused=body.get("pause_status") == "PAUSED")
 
 
 def _require_defined(job: str, body: Mapping[str, Any]) -> None:
