@@ -31,6 +31,7 @@ ENTRY_POINT_GROUP = "candlelake.tasks"
 # Where a job defines what its tasks name.
 _DEFINED_IN = {"environment_key": "environments", "job_cluster_key": "job_clusters"}
 
+_REFERENCE = re.compile(r"\{\{(.*?)(?:\}\}|$)")
 _PARAMETER = re.compile(r"\{\{job\.parameters\.(\w+)\}\}")
 
 
@@ -264,8 +265,11 @@ def _unknown_parameters(text: str, references: Mapping[str, str]) -> bool:
 
 
 def _resolve(text: str, references: Mapping[str, str], task: str) -> str:
-    for name, value in references.items():
-        text = text.replace("{{" + name + "}}", value)
-    if "{{" in text:
-        raise JobError(f"task {task}: parameter {text!r} has a reference that is not known here")
-    return text
+    def value(reference: re.Match[str]) -> str:
+        if reference[1] not in references:
+            raise JobError(
+                f"task {task}: parameter {text!r} has a reference that is not known here"
+            )
+        return references[reference[1]]
+
+    return _REFERENCE.sub(value, text)

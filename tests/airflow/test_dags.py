@@ -104,7 +104,7 @@ def test_a_dag_has_the_tasks_of_its_job_with_their_order_and_limits(
         )
         any_is_enough = body.get("run_if") == "AT_LEAST_ONE_SUCCESS"
         rule = "all_done_min_one_success" if any_is_enough else "all_success"
-        assert str(task.trigger_rule) == rule
+        assert task.trigger_rule.value == rule
     assert dag.max_active_runs == 1
     assert not dag.catchup
     assert dag.dagrun_timeout == timedelta(seconds=BODIES[name]["timeout_seconds"])

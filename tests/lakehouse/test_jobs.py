@@ -323,6 +323,8 @@ def test_an_unknown_job_is_named_with_those_there_are() -> None:
 def test_references_are_replaced_wherever_they_stand() -> None:
     task = JobTask("t", "t", ("--at={{job.run_id}}/{{job.name}}", "{{job.run_id}}", "{x}"), ())
     assert task.arguments(REFERENCES) == ["--at=r-1/j", "r-1", "{x}"]
+    elsewhere = {**REFERENCES, "job.run_id": "{{ run_id }}"}  # a scheduler's own template
+    assert task.arguments(elsewhere)[1] == "{{ run_id }}"
 
 
 def test_a_setting_that_only_a_workspace_knows_is_left_to_the_settings_file() -> None:
@@ -335,7 +337,9 @@ def test_a_setting_that_only_a_workspace_knows_is_left_to_the_settings_file() ->
         JobTask("t", "t", ("--conf", "{{job.parameters.x}}"), ()).arguments(REFERENCES)
 
 
-@pytest.mark.parametrize("text", ["{{job.id}}", "{{tasks.a.values.b}}", "x{{ job.name}}"])
+@pytest.mark.parametrize(
+    "text", ["{{job.id}}", "{{tasks.a.values.b}}", "x{{ job.name}}", "{{job.name", "{{job.name} }"]
+)
 def test_an_unknown_reference_is_named(text: str) -> None:
     with pytest.raises(JobError, match="task t: parameter ") as caught:
         JobTask("t", "t", ("--x", text), ()).arguments(REFERENCES)
