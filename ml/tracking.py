@@ -197,19 +197,23 @@ def open_store(tracking_uri: str) -> mlflow.MlflowClient:
 _KIND = {"mlflow.experimentKind": "custom_model_development"}
 
 
+def experiment_name(settings: MlflowSettings, experiment: str) -> str:
+    """What the store calls an experiment; a workspace names it by its path there."""
+    name = f"{settings.experiments}/{experiment}"
+    is_path = settings.tracking_uri.startswith("databricks")
+    return f"/Shared/{name}" if is_path and not name.startswith("/") else name
+
+
 def _experiment(settings: MlflowSettings, experiment: str) -> str:
     """Find or make the experiment; a sqlite store keeps its artifacts beside the file."""
     client = mlflow.MlflowClient()
-    tracking_uri = settings.tracking_uri
-    name = f"{settings.experiments}/{experiment}"
-    if tracking_uri.startswith("databricks") and not name.startswith("/"):
-        name = f"/Shared/{name}"  # a workspace names experiments by their path in it
+    name = experiment_name(settings, experiment)
     found = client.get_experiment_by_name(name)
     if found is not None:
         return str(found.experiment_id)
     artifacts = None
-    if tracking_uri.startswith(_SQLITE):
-        store = Path(tracking_uri.removeprefix(_SQLITE)).absolute()
+    if settings.tracking_uri.startswith(_SQLITE):
+        store = Path(settings.tracking_uri.removeprefix(_SQLITE)).absolute()
         artifacts = (store.parent / "mlartifacts").as_uri()
     return str(client.create_experiment(name, artifact_location=artifacts, tags=_KIND))
 

@@ -27,6 +27,7 @@ from lakehouse.runs import TASK_RUNS
 from lakehouse.settings import load_settings
 from lakehouse.tables import Lake
 from ml.registry import model_name
+from ml.tracking import experiment_name
 from tests.lakehouse.bundle import PRINCIPAL, ROOT, load_bundle
 from tests.wheels import build_wheel
 
@@ -143,10 +144,12 @@ def test_production_is_its_service_principals(prod: dict[str, Any]) -> None:
 
 
 def test_what_a_build_leaves_behind_is_not_uploaded() -> None:
-    left = ("build/lib/x.py", "candlelake.egg-info/PKG-INFO", "dist/x.whl", ".venv-airflow/x")
+    left = ("build/x.py", "candlelake.egg-info/x", "dist/x.whl", ".databricks/x", ".venv-airflow/x")
     command = ["git", "check-ignore", *left]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stdout.split() == list(left)
+    for pattern in load_bundle("dev")["sync"]["exclude"]:
+        assert any(ROOT.glob(pattern)), pattern  # one that matches nothing is warned of
 
 
 # Names: what the bundle makes is what the tasks use.
@@ -167,7 +170,8 @@ def test_the_tasks_are_told_the_names_of_what_the_bundle_makes(target: str) -> N
             assert settings.catalog == "other"
             assert settings.archive.landing == "/Volumes/other/bronze/landing"
             assert settings.report.folder == "/Volumes/other/gold/report"
-            assert f"{settings.mlflow.experiments}/pca" == made["experiments"]["pca"]["name"]
+            for experiment, body in made["experiments"].items():
+                assert experiment_name(settings.mlflow, experiment) == body["name"]
     volumes = {
         f"/Volumes/{each['catalog_name']}/{each['schema_name']}/{each['name']}"
         for each in made["volumes"].values()
