@@ -151,10 +151,10 @@ def run(
     candlelake run medallion --resume
     """
     from lakehouse.doctor import check_archive
+    from lakehouse.invocation import new_run_id
     from lakehouse.resume import earlier_run
     from lakehouse.runner import run_job
     from lakehouse.summary import print_summary
-    from lakehouse.tasks import new_run_id
 
     settings = load_settings(conf, overrides)
     found = find_job(jobs_file or conf.absolute().parent.parent / "jobs.yaml", job)

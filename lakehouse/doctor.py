@@ -5,20 +5,27 @@ Each check looks at one thing and returns a `Check`; none raises and none leaves
 
 import os
 import shutil
+import socket
 import sys
 import tempfile
 import urllib.request
 from collections.abc import Sequence
-from dataclasses import dataclass
 from http.client import HTTPException
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from packaging.requirements import Requirement
 
+from lakehouse.checks import Check, checked
 from lakehouse.java import NEEDED, find_java, how_to_get_java
+from lakehouse.ports import (
+    check_connect_server,
+    check_host_name,
+    check_loopback,
+    check_mlflow_port,
+)
 from lakehouse.session import DELTA_PACKAGE
-from lakehouse.settings import ArchiveSettings, Settings
+from lakehouse.settings import ArchiveSettings, Settings, SparkSettings
 
 MINIMUM_PYTHON = (3, 11)
 MINIMUM_DISK_GB = 2
@@ -32,23 +39,6 @@ _GB = 10**9
 _TIMEOUT_SECONDS = 10
 
 
-@dataclass(frozen=True)
-class Check:
-    """What one check saw.
-
-    Attributes:
-        name: What was checked.
-        ok: Whether Candlelake can run with it.
-        found: What there is, in a few words.
-        remedy: What to do about it; empty when all is well.
-    """
-
-    name: str
-    ok: bool
-    found: str
-    remedy: str = ""
-
-
 def run_checks(settings: Settings) -> list[Check]:
     """All checks that concern these settings, in the order in which to mend them."""
     spark = settings.spark
@@ -59,19 +49,27 @@ def run_checks(settings: Settings) -> list[Check]:
     if spark.master is not None:  # otherwise the cluster brings the jar
         ivy = Path(spark.conf.get("spark.jars.ivy", IVY_FOLDER))
         checks.append(check_delta_jar(DELTA_PACKAGE, ivy, MAVEN_REPOSITORY))
-    return [
-        *checks,
+    checks += [
         check_memory(memory_bytes()),
         check_disk(settings.warehouse),
         check_warehouse(settings.warehouse),
-        check_mlflow_store(settings.mlflow.tracking_uri),
-        check_archive(settings.archive),
     ]
+    if spark.remote is not None:
+        checks.append(check_connect_server(spark.remote))
+    elif spark.master is not None:
+        checks += [check_scratch(spark), check_loopback(), check_host_name(socket.gethostname())]
+    checks.append(check_mlflow_store(settings.mlflow.tracking_uri))
+    if settings.mlflow.tracking_uri.startswith(("sqlite:", "file:")):  # else a server shows it
+        checks.append(check_mlflow_port())
+    checks.append(check_folder("report", settings.report.folder, "report.folder"))
+    if settings.archive.is_remote:
+        checks.append(check_folder("landing", settings.archive.landing, "archive.landing"))
+    return [*checks, check_archive(settings.archive)]
 
 
 def check_python(release: Sequence[int]) -> Check:
     """Whether this Python is new enough."""
-    return _check(
+    return checked(
         "Python",
         tuple(release) >= MINIMUM_PYTHON,
         ".".join(map(str, release)),
@@ -82,7 +80,7 @@ def check_python(release: Sequence[int]) -> Check:
 def check_java() -> Check:
     """Whether Spark finds a Java that it runs on."""
     java = find_java()
-    return _check("Java", java.supported, java.found, f"get Java {NEEDED}: {how_to_get_java()}")
+    return checked("Java", java.supported, java.found, f"get Java {NEEDED}: {how_to_get_java()}")
 
 
 def local_requirements() -> list[Requirement]:
@@ -104,7 +102,7 @@ def check_package(requirement: Requirement) -> Check:
         found = version(requirement.name)
     except PackageNotFoundError:
         return Check(requirement.name, False, "not installed", remedy)
-    return _check(requirement.name, requirement.specifier.contains(found), found, remedy)
+    return checked(requirement.name, requirement.specifier.contains(found), found, remedy)
 
 
 def check_delta_jar(package: str, ivy: Path, repository: str) -> Check:
@@ -120,7 +118,7 @@ def check_delta_jar(package: str, ivy: Path, repository: str) -> Check:
     if jar.is_file():
         return Check("Delta jar", True, f"{release}, in {jar.parent}")
     path = f"{group.replace('.', '/')}/{artifact}/{release}/{artifact}-{release}.jar"
-    return _check(
+    return checked(
         "Delta jar",
         _answers(f"{repository}/{path}"),
         f"not in {jar.parent}, to be fetched from {repository}",
@@ -139,7 +137,7 @@ def memory_bytes(limit: Path = Path("/sys/fs/cgroup/memory.max")) -> int:
 
 def check_memory(size: int) -> Check:
     """Whether there is enough memory for Spark's driver and Python beside it."""
-    return _check(
+    return checked(
         "memory",
         size >= MINIMUM_MEMORY_GB * _GB,
         _gigabytes(size),
@@ -154,7 +152,7 @@ def check_disk(warehouse: str) -> Check:
         return Check("disk space", True, f"{warehouse} is not on this machine")
     there = _nearest(folder)
     free = shutil.disk_usage(there).free
-    return _check(
+    return checked(
         "disk space",
         free >= MINIMUM_DISK_GB * _GB,
         f"{_gigabytes(free)} free at {there.resolve()}",
@@ -164,12 +162,35 @@ def check_disk(warehouse: str) -> Check:
 
 def check_warehouse(warehouse: str) -> Check:
     """Whether tables can be written into the warehouse, or the warehouse be made."""
-    folder = _local(warehouse)
+    return check_folder("warehouse", warehouse, "warehouse")
+
+
+def check_folder(name: str, place: str, key: str) -> Check:
+    """Whether files can be written into the folder that a setting names, or it be made."""
+    folder = _local(place)
     if folder is None:
-        return Check("warehouse", True, f"{warehouse} is not on this machine")
+        return Check(name, True, f"{place} is not on this machine")
     ok = _writable(folder)
     found = f"{folder} is writable" if ok else f"{folder} cannot be written"
-    return _check("warehouse", ok, found, "set `warehouse` to a folder that you may write")
+    return checked(name, ok, found, f"set `{key}` to a folder that you may write")
+
+
+def check_scratch(spark: SparkSettings) -> Check:
+    """Whether Spark can spill to where it sorts and shuffles what memory does not hold."""
+    given = os.environ.get("SPARK_LOCAL_DIRS") or spark.conf.get("spark.local.dir")
+    folders = [Path(text) for text in (given or tempfile.gettempdir()).split(",")]
+    free = min(shutil.disk_usage(_nearest(folder)).free for folder in folders)
+    wrong = [str(folder) for folder in folders if not _writable(folder)]
+    named = ", ".join(map(str, folders))
+    found = (
+        f"{', '.join(wrong)} cannot be written" if wrong else f"{_gigabytes(free)} free at {named}"
+    )
+    return checked(
+        "Spark's scratch folder",
+        not wrong and free >= MINIMUM_DISK_GB * _GB,
+        found,
+        f"export SPARK_LOCAL_DIRS=FOLDER that you may write, with {MINIMUM_DISK_GB} GB free",
+    )
 
 
 def check_mlflow_store(tracking_uri: str) -> Check:
@@ -181,7 +202,7 @@ def check_mlflow_store(tracking_uri: str) -> Check:
     # SQLite writes its journal beside the database.
     ok = _writable(path.parent) and (not path.exists() or os.access(path, os.W_OK))
     found = f"{path} is writable" if ok else f"{path} cannot be written"
-    return _check("MLflow store", ok, found, "set `mlflow.tracking_uri` to a place you may write")
+    return checked("MLflow store", ok, found, "set `mlflow.tracking_uri` to a place you may write")
 
 
 def check_archive(archive: ArchiveSettings) -> Check:
@@ -190,7 +211,7 @@ def check_archive(archive: ArchiveSettings) -> Check:
     Of an http(s) archive, only whether its listing answers: reading it is the run's work.
     """
     if archive.is_remote:
-        return _check(
+        return checked(
             "archive",
             _answers(f"{archive.listing_url}?prefix=data/&delimiter=/&max-keys=1", "GET"),
             f"{archive.url}, listed at {archive.listing_url}",
@@ -198,7 +219,7 @@ def check_archive(archive: ArchiveSettings) -> Check:
         )
     root = Path(archive.url, "data")
     if not root.is_dir():
-        return _check(
+        return checked(
             "archive",
             False,
             f"no folder {root.absolute()}",
@@ -213,7 +234,7 @@ def check_archive(archive: ArchiveSettings) -> Check:
         if archive.start <= _month(file, archive.interval) <= archive.end
     }
     wanted = f"{archive.interval} candles ({archive.market}) of {archive.start} to {archive.end}"
-    return _check(
+    return checked(
         "archive",
         bool(symbols),
         f"{len(symbols)} symbols with {wanted} in {archive.url}",
@@ -225,10 +246,6 @@ def check_archive(archive: ArchiveSettings) -> Check:
 def _month(file: Path, interval: str) -> str:
     """`2024-10` of `BTCUSDT-4h-2024-10.zip` and of `BTCUSDT-4h-2024-10-31.zip`."""
     return file.stem.rpartition(f"-{interval}-")[2][:7]
-
-
-def _check(name: str, ok: bool, found: str, remedy: str) -> Check:
-    return Check(name, ok, found, "" if ok else remedy)
 
 
 def _local(place: str) -> Path | None:

@@ -18,12 +18,13 @@ import click
 
 from lakehouse.errors import JobError, in_one_line
 from lakehouse.interruption import interrupt
+from lakehouse.invocation import Invocation
 from lakehouse.jobs import AT_LEAST_ONE_SUCCESS, Job, JobTask, load_task
 from lakehouse.logs import about, event
 from lakehouse.runs import SUCCESSES, record
 from lakehouse.session import spark_session
 from lakehouse.settings import Settings
-from lakehouse.tasks import Invocation, Task
+from lakehouse.tasks import Task
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -119,7 +120,7 @@ def run_job(
 
             def run(task: JobTask) -> TaskResult:
                 with about(run_id=run_id, job=job.name, position=positions[task.key]):
-                    return _run(spark, task, loaded[task.key], told[task.key])
+                    return _run(task, loaded[task.key], told[task.key])
 
             results = _run_in_order(job.tasks, run, done or {})
             _record_skipped(spark, settings, results, loaded, told)
@@ -189,7 +190,8 @@ def _skipped(task: JobTask, results: Mapping[str, TaskResult]) -> TaskResult | N
     if not failed or one_is_enough:
         return None
     why = f"skipped: {', '.join(failed)} did not succeed"
-    log.warning("%s: %s", task.key, why, extra=event("task_skipped", skipped=task.key))
+    with about(task=task.key):
+        log.warning("%s: %s", task.key, why, extra=event("task_skipped"))
     return TaskResult(task.key, "skipped", 0.0, why)
 
 
@@ -212,10 +214,11 @@ def _record_skipped(
         log.error("skipped tasks are not recorded: %s", in_one_line(error))
 
 
-def _run(spark: SparkSession, task: JobTask, loaded: Task, told: Invocation) -> TaskResult:
+def _run(task: JobTask, loaded: Task, told: Invocation) -> TaskResult:
     started = time.monotonic()
     try:
-        run = loaded.run(spark, told.settings, told.run_id, told.job)
+        with spark_session(told.settings.spark) as spark:  # the run's own, in this thread
+            run = loaded.run(spark, told.settings, told.run_id, told.job)
     # Whatever a task raises is that task's failure: the others still run, and the summary names it.
     except Exception as error:  # noqa: BLE001
         seconds = time.monotonic() - started

@@ -5,17 +5,16 @@ Nothing else in Candlelake knows which of them it runs on.
 
 import logging
 import os
-import socket
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from lakehouse.errors import EnvironmentProblem
 from lakehouse.java import require_java
+from lakehouse.ports import check_connect_server
 from lakehouse.settings import SparkSettings
 
 if TYPE_CHECKING:
@@ -68,10 +67,6 @@ _LOCAL_CONF = {
     "spark.sql.maxConcurrentOutputFileWriters": "64",
 }
 
-
-# Of a server whose address names no port, and how long it may take to answer.
-_CONNECT_PORT = 15002
-_CONNECT_SECONDS = 10
 
 _LOG = Path(tempfile.gettempdir()) / f"candlelake-spark-{os.getpid()}.log"
 
@@ -171,15 +166,9 @@ def _start(settings: SparkSettings) -> "SparkSession":
 
 def _require_server(remote: str) -> None:
     """Ask whether a Connect server is there: its client would try again for minutes, in silence."""
-    address = urlsplit(remote)
-    try:
-        host, port = address.hostname or "", address.port or _CONNECT_PORT
-        socket.create_connection((host, port), _CONNECT_SECONDS).close()
-    except (OSError, ValueError) as error:
-        raise EnvironmentProblem(
-            f"no Spark Connect server answers at {remote} ({error}): start it, as docs/connect.md "
-            "says, or correct spark.remote"
-        ) from error
+    check = check_connect_server(remote)
+    if not check.ok:
+        raise EnvironmentProblem(f"Spark Connect: {check.found}: {check.remedy}")
 
 
 def _delta_jars() -> dict[str, str]:
@@ -195,20 +184,22 @@ def _delta_jars() -> dict[str, str]:
 
 @contextmanager
 def _spark_log() -> Iterator[Path]:
-    """Let a JVM that starts in the block write its standard error into a file.
+    """Let a JVM that starts in the block write its standard error and output into a file.
 
-    It tells of every package it resolves and of each failed attempt of a task; what matters of
-    that is raised as an error.
+    It tells of every package it resolves, of each failed attempt of a task and of what a VACUUM
+    found; what matters of that is raised as an error, or asked for.
     """
-    path = _LOG
-    terminal = os.dup(2)
-    with path.open("ab") as file:
-        os.dup2(file.fileno(), 2)
+    sys.stdout.flush()
+    own = {stream: os.dup(stream) for stream in (1, 2)}
+    with _LOG.open("ab") as file:
+        for stream in own:
+            os.dup2(file.fileno(), stream)
     try:
-        yield path
+        yield _LOG
     finally:
-        os.dup2(terminal, 2)
-        os.close(terminal)
+        for stream, terminal in own.items():
+            os.dup2(terminal, stream)
+            os.close(terminal)
 
 
 def _apply_semantics(session: "SparkSession") -> None:

@@ -39,16 +39,18 @@ def create_statement(contract: TableContract, name: str) -> str:
 
 
 def renewal_statements(contract: TableContract, name: str, there: Iterable[str]) -> list[str]:
-    """Bring a table of an older release up to its contract; none when it lacks no added column.
+    """Bring a table of an older release up to its contract.
+
+    None when it lacks nothing, or more than the columns that were added.
 
     Args:
         contract: The table.
         name: What SQL calls it.
         there: Columns that it has.
     """
-    wanted = set(contract.added).difference(there)
-    lacking = [column for column in contract.columns if column.name in wanted]
-    if not lacking:
+    names = set(there)
+    lacking = [column for column in contract.columns if column.name not in names]
+    if not lacking or any(column.name not in contract.added for column in lacking):
         return []
     changes = []
     for check, sql in contract.checks.items():

@@ -10,14 +10,11 @@ from __future__ import annotations
 import logging
 import sys
 import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
-import click
 from tenacity import (
     Retrying,
     retry_if_exception_type,
@@ -27,13 +24,15 @@ from tenacity import (
 
 from lakehouse.code_version import code_version
 from lakehouse.errors import WriteConflict, in_one_line
-from lakehouse.logs import LOG_FORMAT_OPTION, LogFormat, about, configure_logs, event, subject
+from lakehouse.invocation import Invocation, task_command
+from lakehouse.logs import about, configure_logs, event, subject
 from lakehouse.runs import TaskRun, record
 from lakehouse.session import spark_session
-from lakehouse.settings import Settings, Study, load_settings
+from lakehouse.settings import Settings
 from lakehouse.tables import Lake
 
 if TYPE_CHECKING:
+    import click
     from pyspark.sql import SparkSession
 
 log = logging.getLogger(__name__)
@@ -82,23 +81,6 @@ class TaskOutcome:
     message: str
     figures: Mapping[str, str] = field(default_factory=dict)
     unchanged: bool = False
-
-
-@dataclass(frozen=True)
-class Invocation:
-    """What a task is told on its command line.
-
-    Attributes:
-        settings: Those of `--conf` and `--set`, with the candles of `--candles`.
-        run_id: Names the run.
-        job: Job that the task runs in, empty when it runs alone.
-        log_format: Of its log lines, when the task is the whole process.
-    """
-
-    settings: Settings
-    run_id: str
-    job: str
-    log_format: LogFormat
 
 
 @dataclass(frozen=True)
@@ -153,35 +135,7 @@ class Task:
 
     def command(self) -> click.Command:
         """The task's command line."""
-        return click.Command(
-            self.name,
-            params=[
-                click.Option(
-                    ["--conf"],
-                    type=click.Path(path_type=Path),
-                    required=True,
-                    help="Settings of the environment, such as conf/sample.yaml.",
-                ),
-                click.Option(
-                    ["--set", "overrides"],
-                    multiple=True,
-                    metavar="KEY=VALUE",
-                    help="Overrides one setting; may be repeated.",
-                ),
-                click.Option(
-                    ["--candles"],
-                    type=click.Choice(get_args(Study)),
-                    default="archive",
-                    help="Whose candles are worked on: those of archive.interval, start and end, "
-                    "or those of factors.interval, start and end.",
-                ),
-                click.Option(["--run-id"], help="Names the run; made up when it is not given."),
-                click.Option(["--job"], default="", help="Job that the task runs in."),
-                click.Option(["--log-format"], **LOG_FORMAT_OPTION),
-            ],
-            callback=_invocation,
-            help=self.summary,
-        )
+        return task_command(self.name, self.summary)
 
     def _start(self, given: Invocation) -> TaskRun:
         with spark_session(given.settings.spark) as spark:
@@ -278,23 +232,6 @@ def task(name: str, summary: str) -> Callable[[Callable[[TaskContext], TaskOutco
         return Task(name, summary, body)
 
     return decorate
-
-
-def new_run_id(now: datetime) -> str:
-    """A run id that sorts by time: `20250201T030405Z-1a2b3c4d`."""
-    return f"{now:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}"
-
-
-def _invocation(
-    conf: Path,
-    overrides: Sequence[str],
-    candles: Study,
-    run_id: str | None,
-    job: str,
-    log_format: LogFormat,
-) -> Invocation:
-    settings = load_settings(conf, overrides).with_candles_of(candles)
-    return Invocation(settings, run_id or new_run_id(datetime.now(UTC)), job, log_format)
 
 
 def _task_run(

@@ -19,7 +19,7 @@ from gold.factor_candles import scope_of
 from gold.rulebook import STATIC_INDEX
 from lakehouse.contracts import TableContract
 from lakehouse.errors import TableError
-from lakehouse.runs import TASK_RUNS
+from lakehouse.runs import SUCCESSES, TASK_RUNS
 from lakehouse.settings import Settings
 from lakehouse.sql import equals, is_in
 from lakehouse.tables import Lake
@@ -193,7 +193,9 @@ def _newest_run(
     if not lake.exists(contract):
         return rows(lake, contract, scope)
     wrote = to_pandas(lake.read(contract).where(scope).select("run_id").distinct())["run_id"]
-    done = runs[(runs["task"] == task) & (runs["status"] != "failed") & runs["run_id"].isin(wrote)]
+    done = runs[
+        (runs["task"] == task) & runs["status"].isin(SUCCESSES) & runs["run_id"].isin(wrote)
+    ]
     newest = "" if done.empty else done.sort_values("started_at")["run_id"].iloc[-1]
     return rows(lake, contract, f"{scope} AND {equals({'run_id': newest})}")
 

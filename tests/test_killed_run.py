@@ -102,11 +102,11 @@ def kill_once_there(arguments: list[str], cwd: Path, commit: Path) -> None:
     assert process.returncode == -signal.SIGKILL
 
 
-def commit_1(warehouse: Path, table: str) -> Path:
-    return warehouse / "bronze" / table / "_delta_log" / "00000000000000000001.json"
+def commit_1(warehouse: Path, table: str, layer: str = "bronze") -> Path:
+    return warehouse / layer / table / "_delta_log" / "00000000000000000001.json"
 
 
-def test_killed_between_rows_and_ledger_and_run_again(
+def test_killed_between_rows_and_ledger_then_between_tasks_and_resumed(
     spark: "SparkSession", base_settings: Settings, tmp_path: Path
 ) -> None:
     publish(tmp_path / "archive")
@@ -122,15 +122,24 @@ def test_killed_between_rows_and_ledger_and_run_again(
     assert rows(lake, ARCHIVE_FILES) == []
     assert not lake.exists(TASK_RUNS)
 
-    again = subprocess.run(
-        arguments, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
-    )
-    assert again.returncode == 0, again.stdout + again.stderr
+    # Run again, and killed again once its first task is recorded: the rest is resumed.
+    kill_once_there(arguments, tmp_path, commit_1(warehouse, "task_runs", "ops"))
+    (ingested,) = rows(lake, TASK_RUNS)
+    assert (ingested["task"], ingested["status"]) == ("ingest_archive", "succeeded")
+    resumed = subprocess.run(
+        [*arguments, "--resume"],
+        cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
     run(spark, settings, "undisturbed", *TASKS)
     undisturbed = Lake(spark, settings.warehouse)
     for contract in TABLES:
         expected = rows_of(undisturbed, contract)
         assert expected, contract.full_name
         assert rows_of(lake, contract) == expected, contract.full_name
-    statuses = [(row["task"], row["status"]) for row in rows(lake, TASK_RUNS)]
-    assert sorted(statuses) == sorted((task.name, "succeeded") for task in TASKS)
+    recorded = {row["task"]: row for row in rows(lake, TASK_RUNS)}
+    assert recorded.keys() == {task.name for task in TASKS}
+    assert {(row["run_id"], row["status"]) for row in recorded.values()} == {
+        (ingested["run_id"], "succeeded")
+    }
+    assert recorded["ingest_archive"] == ingested  # it was not run again

@@ -8,6 +8,7 @@ import re
 import shutil
 import stat
 import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -164,6 +165,29 @@ def test_every_entry_point_can_be_called(wheel: Path) -> None:
     for name, target in points.items():
         module, _, attribute = target.partition(":")
         assert callable(getattr(importlib.import_module(module), attribute)), name
+
+
+def test_help_of_everything_in_the_wheel_needs_neither_spark_nor_mlflow(
+    wheel: Path, tmp_path: Path
+) -> None:
+    script = (
+        "import sys\n"
+        "sys.path.insert(0, sys.argv[1])\n"
+        "sys.modules.update(dict.fromkeys(('pyspark', 'delta', 'mlflow')))\n"  # not importable
+        "import click, lakehouse\n"
+        "from lakehouse.cli import main\n"
+        "from lakehouse.installed import installed_names\n"
+        "from lakehouse.jobs import ENTRY_POINT_GROUP, load_task\n"
+        "for name in installed_names(ENTRY_POINT_GROUP):\n"
+        "    load_task(name).main(['--help'])\n"
+        "for name in main.list_commands(click.Context(main)):\n"
+        "    main([name, '--help'], standalone_mode=False)\n"
+        "print(lakehouse.__file__)\n"
+    )
+    done = run([sys.executable, "-I", "-c", script, str(wheel)], tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("Usage: ") >= 25
+    assert done.stdout.splitlines()[-1].startswith(str(wheel))
 
 
 def test_lock_satisfies_every_requirement(wheel: Path) -> None:

@@ -225,8 +225,8 @@ def jobs_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     made = {"figures": Task("figures", "F.", report_figures), "fail": Task("fail", "F.", fail)}
     monkeypatch.setattr(runner, "load_task", made.__getitem__)
     monkeypatch.setattr(runner, "spark_session", lambda _: nullcontext(None))
-    monkeypatch.setattr(tasks, "spark_session", lambda _: nullcontext(None))
-    monkeypatch.setattr(tasks, "record", lambda *_: None)
+    for module in (runner, tasks):
+        monkeypatch.setattr(module, "record", lambda *_: None)
 
     def body(key: str, *after: str) -> dict[str, Any]:
         return {

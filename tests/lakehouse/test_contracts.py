@@ -56,6 +56,8 @@ def test_names() -> None:
         {"layer": "platinum"},
         {"key": ("id", "other")},
         {"partitioned_by": ("month",)},
+        {"added": ("month",)},
+        {"added": ("id",), "columns": (Column("id", "BIGINT", "Key", nullable=False),)},
         {"columns": (*COLUMNS, Column("id", "STRING", "Again"))},
     ],
 )
@@ -169,8 +171,8 @@ REQUIRED = {
     "ml.clusters": "run_id symbol cluster is_leader annual_return annual_volatility sharpe",
     "ml.feature_importances": "run_id feature importance",
     "ml.predictions": "run_id symbol open_time target prediction split",
-    "ops.task_runs": "run_id task job status started_at ended_at message read_versions "
-    "written_versions settings_digest code_version",
+    "ops.task_runs": "run_id task job status started_at ended_at message rows_in rows_out "
+    "read_versions written_versions settings_digest code_version",
 }
 
 

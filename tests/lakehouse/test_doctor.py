@@ -1,4 +1,5 @@
 import shutil
+import tempfile
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -40,14 +41,15 @@ def run_checks(*overrides: str) -> dict[str, Check]:
 def test_all_checks_in_order(ivy: str) -> None:
     assert list(run_checks(ivy)) == [
         *("Python", "Java", "pyspark", "delta-spark", "mlflow", "Delta jar"),
-        *("memory", "disk space", "warehouse", "MLflow store", "archive"),
+        *("memory", "disk space", "warehouse", "Spark's scratch folder", "ports", "host name"),
+        *("MLflow store", "MLflow UI port", "report", "archive"),
     ]
 
 
 def test_a_connect_client_needs_no_java_and_no_jar() -> None:
-    names = run_checks("spark.remote=sc://localhost:15002", "spark.master=null")
-    assert "Java" not in names
-    assert "Delta jar" not in names
+    names = run_checks("spark.remote=sc://localhost:9", "spark.master=null")
+    assert not names.keys() & {"Java", "Delta jar", "Spark's scratch folder", "host name"}
+    assert not names["Spark Connect"].ok
 
 
 def test_the_jar_is_a_cluster_s_own_matter_when_there_is_no_master() -> None:
@@ -213,6 +215,37 @@ def test_warehouse_where_a_file_is_in_the_way(tmp_path: Path) -> None:
         check = doctor.check_warehouse(str(tmp_path / place))
         assert not check.ok
         assert "`warehouse`" in check.remedy
+
+
+def test_scratch_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SPARK_LOCAL_DIRS", raising=False)
+    (tmp_path / "file").touch()
+    given = load_settings(ROOT / "conf" / "sample.yaml").spark
+    assert doctor.check_scratch(given).found.endswith(f"free at {tempfile.gettempdir()}")
+    named = given.model_copy(update={"conf": {"spark.local.dir": f"{tmp_path}/new"}})
+    assert doctor.check_scratch(named).ok
+    # What the environment says counts more, as it does for Spark.
+    monkeypatch.setenv("SPARK_LOCAL_DIRS", f"{tmp_path},{tmp_path}/file")
+    check = doctor.check_scratch(named)
+    assert not check.ok
+    assert check.found == f"{tmp_path}/file cannot be written"
+    assert "SPARK_LOCAL_DIRS" in check.remedy
+    monkeypatch.delenv("SPARK_LOCAL_DIRS")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10**9))
+    assert not doctor.check_scratch(named).ok
+
+
+def test_folders_that_a_run_writes(tmp_path: Path, ivy: str) -> None:
+    (tmp_path / "file").touch()
+    checks = run_checks(
+        ivy,
+        f"report.folder={tmp_path}/file/report",
+        f"archive.landing={tmp_path}/file/landing",
+        *("archive.url=http://127.0.0.1:9", "archive.listing_url=http://127.0.0.1:9"),
+    )
+    for name, key in (("report", "`report.folder`"), ("landing", "`archive.landing`")):
+        assert not checks[name].ok
+        assert key in checks[name].remedy
 
 
 def test_mlflow_store(tmp_path: Path) -> None:

@@ -55,8 +55,12 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[TaskRun]:
     """What would go into ops.task_runs; neither Spark nor a table is there."""
     runs: list[TaskRun] = []
     monkeypatch.setattr(runner, "spark_session", lambda _: nullcontext(None))
-    monkeypatch.setattr(tasks, "spark_session", lambda _: nullcontext(None))
-    monkeypatch.setattr(tasks, "record", lambda spark, settings, run: runs.append(run))
+
+    def keep(_: object, __: object, *done: TaskRun) -> None:
+        runs.extend(done)
+
+    monkeypatch.setattr(runner, "record", keep)
+    monkeypatch.setattr(tasks, "record", keep)
     return runs
 
 
@@ -65,12 +69,13 @@ def run(
     bodies: Mapping[str, Body],
     *job_tasks: JobTask,
     overrides: tuple[str, ...] = (),
+    done: Mapping[str, runner.TaskResult] | None = None,
 ) -> JobResult:
     """Run a job whose entry points are these bodies."""
     made = {name: Task(name, f"Do {name}.", body) for name, body in bodies.items()}
     monkeypatch.setattr(runner, "load_task", made.__getitem__)
     settings = load_settings(CONF, overrides)
-    return run_job(Job("j", "", job_tasks), settings, CONF, overrides, "run-1")
+    return run_job(Job("j", "", job_tasks), settings, CONF, overrides, "run-1", done)
 
 
 def statuses(result: JobResult) -> dict[str, str]:
@@ -80,7 +85,7 @@ def statuses(result: JobResult) -> dict[str, str]:
 def test_a_failed_task_stops_its_dependants_and_no_others(
     monkeypatch: pytest.MonkeyPatch, recorded: list[TaskRun], caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "lakehouse.runner")
+    caplog.set_level(logging.INFO, "lakehouse")
     result = run(
         monkeypatch,
         {"a": done, "b": fail, "c": done, "d": nothing_to_do, "e": done, "f": done},
@@ -108,8 +113,13 @@ def test_a_failed_task_stops_its_dependants_and_no_others(
     assert by_task["e"].message == "skipped: c did not succeed"
     assert [task.task for task in result.tasks] == list("abcdef")
     assert result.seconds >= max(task.seconds for task in result.tasks)
-    assert {run.task: run.status for run in recorded} == {
-        key: status for key, status in statuses(result).items() if status != "skipped"
+    # The run table has a row of each, the skipped ones with the reason.
+    assert {run.task: run.status for run in recorded} == statuses(result)
+    reasons = {run.task: run.message for run in recorded}
+    assert reasons["c"] == by_task["c"].message
+    assert reasons["b"] == by_task["b"].message
+    assert {(run.run_id, run.job, run.settings_digest) for run in recorded} == {
+        ("run-1", "j", load_settings(CONF).digest())
     }
     told = "\n".join(caplog.messages)
     for key in "abcdef":  # a line for each task, whatever became of it
@@ -148,8 +158,8 @@ def test_a_task_runs_exactly_when_all_before_it_succeeded(
             expected[task.key] = "failed" if task.key in failing else "succeeded"
     assert statuses(result) == expected
     assert result.ok == (not failing)
-    ran = [run.task for run in recorded[before:]]
-    assert sorted(ran) == sorted(key for key, status in expected.items() if status != "skipped")
+    assert {run.task: run.status for run in recorded[before:]} == expected
+    assert len(recorded[before:]) == len(made)
 
 
 @pytest.mark.parametrize(
@@ -235,8 +245,13 @@ def test_tasks_that_do_not_wait_for_each_other_run_at_once(
 
 @pytest.mark.parametrize(
     ("parameters", "entry_points"),
-    [(("--conf", "{{job.id}}"), {"a": done, "b": done}), (PARAMETERS, {"a": done})],
-    ids=["reference", "entry point"],
+    [
+        (("--conf", "{{job.id}}"), {"a": done, "b": done}),
+        (PARAMETERS, {"a": done}),
+        ((*PARAMETERS, "--nope"), {"a": done, "b": done}),
+        ((*PARAMETERS, "--help"), {"a": done, "b": done}),
+    ],
+    ids=["reference", "entry point", "parameter", "help"],
 )
 def test_what_is_wrong_with_the_file_is_found_before_anything_starts(
     monkeypatch: pytest.MonkeyPatch,
@@ -264,13 +279,37 @@ def test_a_session_that_does_not_start_is_no_failed_task(
         run(monkeypatch, {"a": done}, job_task("a"))
 
 
-def test_a_task_that_refuses_its_parameters_fails_by_name(
+def test_a_parameter_that_a_task_does_not_take_is_named(
     monkeypatch: pytest.MonkeyPatch, recorded: list[TaskRun]
 ) -> None:
     odd = job_task("a", parameters=(*PARAMETERS, "--nope"))
-    result = run(monkeypatch, {"a": done, "b": done}, odd, job_task("b"))
-    assert statuses(result) == {"a": "failed", "b": "succeeded"}
-    assert "--nope" in result.tasks[0].message
+    with pytest.raises(JobError, match=r"task a: .*--nope.*: correct jobs.yaml"):
+        run(monkeypatch, {"a": done}, odd)
+
+
+def test_what_was_done_earlier_in_the_run_is_not_done_again(
+    monkeypatch: pytest.MonkeyPatch, recorded: list[TaskRun]
+) -> None:
+    earlier = {"a": runner.TaskResult("a", "succeeded", 9.0, "earlier: done", {"rows": "7"})}
+    bodies = {"a": fail, "b": done, "c": done}
+    result = run(
+        monkeypatch, bodies, job_task("a"), job_task("b", "a"), job_task("c"), done=earlier
+    )
+    assert statuses(result) == {"a": "succeeded", "b": "succeeded", "c": "succeeded"}
+    assert result.tasks[0] == earlier["a"]
+    assert sorted(run.task for run in recorded) == ["b", "c"]
+
+
+def test_a_row_that_cannot_be_written_hides_no_failure(
+    monkeypatch: pytest.MonkeyPatch, recorded: list[TaskRun], caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(runner, "record", full)
+    result = run(monkeypatch, {"a": fail, "b": done}, job_task("a"), job_task("b", "a"))
+    assert statuses(result) == {"a": "failed", "b": "skipped"}
+    assert "skipped tasks are not recorded: OSError: no space left on device" in caplog.messages
 
 
 def test_an_interrupt_stops_work_that_runs_beside_spark(

@@ -13,7 +13,9 @@ def test_a_connect_server_that_is_not_there_is_told_at_once(
     monkeypatch.setattr("lakehouse.session._current", None)  # the tests' own session
     monkeypatch.setattr("pyspark.sql.SparkSession.getActiveSession", lambda: None)
     with (
-        pytest.raises(EnvironmentProblem, match=r"answers at sc://.* start it.* or correct"),
+        pytest.raises(
+            EnvironmentProblem, match=r"Spark Connect: .* (start it.* or correct|write it as)"
+        ),
         spark_session(SparkSettings(remote=address.format(port=free_port()))),
     ):
         raise AssertionError("there is a session")

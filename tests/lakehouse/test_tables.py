@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Barrier
@@ -244,3 +245,64 @@ def test_a_warehouse_without_tables_is_said_early(tmp_path: Path) -> None:
     require_tables("s3://bucket/lake")  # only Spark can look there
     (tmp_path / "gold" / "bars" / "_delta_log").mkdir()
     require_tables(str(tmp_path))
+
+
+def test_rows_written_are_those_of_its_commits_alone(lake: Lake) -> None:
+    assert lake.rows_written == 0
+    lake.append(BARS, lake.frame(BARS, [row(n) for n in range(5)]))
+    assert lake.rows_written == 5
+    lake.append(BARS, lake.frame(BARS, []))  # nothing is committed: the newest commit is another's
+    assert lake.rows_written == 5
+    lake.replace(BARS, lake.frame(BARS, [row(7, "2025-02")]), where="month = '2025-02'")
+    assert lake.rows_written == 6
+    lake.replace(BARS, lake.frame(BARS, []), where="month = '2025-02'")
+    assert lake.rows_written == 6
+    # Rows that share a file with a replaced one are written again by Delta, not by the task.
+    lake.replace(BARS, lake.frame(BARS, [row(1, price=9.0), row(2)]), where="id IN (1, 2)")
+    assert lake.rows_written == 8
+    assert len(rows_in(lake)) == 5
+
+
+def test_rows_read_are_those_of_the_versions_that_were_read(
+    spark: SparkSession, lake: Lake, settings: Settings
+) -> None:
+    other = replace(BARS, name="others")
+    lake.append(BARS, lake.frame(BARS, [row(n) for n in range(5)]))
+    lake.append(other, lake.frame(other, [row(1)]))
+    reader = Lake(spark, settings.warehouse)
+    assert reader.rows_read() == 0
+    reader.read(BARS).where("id = 3")
+    reader.read_own(other)
+    lake.append(BARS, lake.frame(BARS, [row(9)]))
+    assert reader.rows_read() == 5
+    reader.read(other)
+    assert reader.rows_read() == 6
+
+
+def test_a_table_of_an_older_release_gets_its_new_columns_and_checks(
+    spark: SparkSession, lake: Lake, settings: Settings
+) -> None:
+    lake.append(BARS, lake.frame(BARS, [row(1), row(2)]))
+    newer = replace(
+        BARS,
+        columns=(*BARS.columns[:2], Column("n", "INT", "A number"), *BARS.columns[2:]),
+        checks={"price_positive": "price > -1", "n_odd": "n IS NULL OR n % 2 = 1"},
+        added=("n",),
+    )
+    undeclared = replace(newer, columns=(*newer.columns, Column("m", "INT", "More")))
+    with pytest.raises(TableError, match="has other columns"):
+        Lake(spark, settings.warehouse).read(undeclared)
+    assert rows_in(lake) == [row(1), row(2)]
+    for _ in range(2):  # the second time it has them
+        now = Lake(spark, settings.warehouse)
+        now.append(newer, now.frame(newer, [{**row(3), "price": 0.0, "n": 1}]))
+    assert "n_odd" in refused(lambda: now.append(newer, now.frame(newer, [{**row(3), "n": 2}])))
+    found = now.read_own(newer).select("id", "n").toArrow().to_pylist()
+    assert sorted((each["id"], each["n"]) for each in found if each["id"] < 3) == [
+        (1, None),
+        (2, None),
+    ]
+    assert len(found) == 4
+    # An older release refuses the table instead of writing rows without the column.
+    with pytest.raises(TableError, match="has other columns"):
+        Lake(spark, settings.warehouse).append(BARS, lake.frame(BARS, [row(4)]))

@@ -16,10 +16,11 @@ from lakehouse import tasks
 from lakehouse.code_version import code_version
 from lakehouse.contracts import Column, TableContract
 from lakehouse.errors import NotEnoughData, SettingsError, WriteConflict
+from lakehouse.invocation import new_run_id
 from lakehouse.jobs import ENTRY_POINT_GROUP
 from lakehouse.runs import TASK_RUNS, TaskRun
 from lakehouse.tables import Lake
-from lakehouse.tasks import Task, TaskContext, TaskOutcome, new_run_id, task
+from lakehouse.tasks import Task, TaskContext, TaskOutcome, task
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -68,6 +69,7 @@ def test_every_run_of_a_task_leaves_one_row(spark: SparkSession, settings: Setti
     assert (row["job"], row["status"], row["message"]) == ("j", "succeeded", "counted 0")
     assert dict(row["read_versions"]) == {"gold.numbers": 0}
     assert dict(row["written_versions"]) == {"gold.numbers": 1}
+    assert (row["rows_in"], row["rows_out"]) == (0, 1)
     assert started <= row["started_at"] <= row["ended_at"] <= datetime.now(UTC)
     assert (row["settings_digest"], row["settings"]) == (settings.digest(), settings.as_json())
     assert row["code_version"] == code_version(__name__.partition(".")[0])
@@ -77,6 +79,7 @@ def test_every_run_of_a_task_leaves_one_row(spark: SparkSession, settings: Setti
     row = first[quoted, "failing"]
     assert (row["status"], row["message"]) == ("failed", "it's too little: two lines")
     assert dict(row["written_versions"]) == {"gold.numbers": 2}
+    assert (row["rows_in"], row["rows_out"]) == (None, 1)  # not counted any more
 
     # Another attempt takes the place of the first, in the same run only.
     Task("failing", "Rest.", rest).run(spark, settings, quoted, "")
@@ -129,6 +132,7 @@ def test_a_task_that_another_run_got_ahead_of_is_planned_again(
 
     monkeypatch.setattr(tasks, "record", lambda spark, settings, run: runs.append(run))
     monkeypatch.setattr(tasks, "wait_random_exponential", lambda **_: wait_none())
+    monkeypatch.setattr(Lake, "rows_read", lambda _: 7)
     nothing: Any = None  # no session is asked for anything
     with nullcontext() if status == "succeeded" else pytest.raises(WriteConflict):
         Task("t", "T.", write).run(nothing, settings, "run-1", "")

@@ -87,6 +87,7 @@ def recorded_run(settings: Settings) -> dict[str, Any]:
     texts = {"job": "test", "message": "", "settings_digest": "", "code_version": "test"}
     maps: dict[str, Any] = {"figures": {}, "read_versions": {}, "written_versions": {}}
     return {
+        **dict.fromkeys(("rows_in", "rows_out")),
         **texts,
         **maps,
         **settings.scope,

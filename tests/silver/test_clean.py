@@ -375,6 +375,7 @@ def test_pending_names_what_changed_since_the_last_comparable_run(
         done = TaskRun(
             run_id=f"run-{minute}", task="clean_candles", job="", status=status, started_at=LAST,
             ended_at=LAST + timedelta(minutes=minute), message="", figures={},
+            rows_in=None, rows_out=None,
             read_versions={"bronze.archive_files": version}, written_versions={},
             settings_digest="", settings=using.as_json(), code_version="test", market="um",
             interval="4h",
