@@ -74,8 +74,9 @@ def run_dag(home: Path, job: str, jobs: Path, **more: str) -> subprocess.Complet
 
 
 def write_jobs(path: Path, **jobs: list[dict[str, Any]]) -> Path:
-    content = {"resources": {"jobs": {name: {"tasks": tasks} for name, tasks in jobs.items()}}}
-    path.write_text(yaml.safe_dump(content))
+    declared = [{"name": "conf", "default": "conf/sample.yaml"}]
+    bodies = {name: {"parameters": declared, "tasks": tasks} for name, tasks in jobs.items()}
+    path.write_text(yaml.safe_dump({"resources": {"jobs": bodies}}))
     return path
 
 
