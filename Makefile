@@ -2,6 +2,7 @@
 
 BIN := .venv/bin
 READY := .venv/.ready
+AIRFLOW := .venv-airflow
 
 # The first Python that is new enough and can make a virtual environment.
 PYTHON = $(shell for python in $(BIN)/python python3.11 python3.12 python3.13 python3; do \
@@ -15,7 +16,7 @@ NO_PYTHON = Candlelake needs Python 3.11 or newer with its venv module, and pyth
 NO_JAVA = $(shell $(PYTHON) -B -m lakehouse.java 2>&1)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test cluster-test test-connect ui wheel lock clean machine
+.PHONY: help run test cluster-test test-connect airflow-test ui wheel lock clean machine
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -37,6 +38,9 @@ TESTS = tests
 test-connect: $(READY) ## the tests on Spark Connect; TESTS=tests/ml runs some of them
 	$(BIN)/pytest --connect --numprocesses 2 --dist loadfile $(TESTS)
 
+airflow-test: $(AIRFLOW)/.ready ## the jobs as DAGs of Airflow, in an environment of its own
+	$(AIRFLOW)/bin/pytest --noconftest -m airflow tests/airflow
+
 ui: $(READY) ## show the models and their runs at http://127.0.0.1:5000
 	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --workers 1 --port 5000 \
 		--host 127.0.0.1 --backend-store-uri sqlite:///mlflow.db
@@ -46,12 +50,14 @@ wheel: $(READY) ## build the wheel into dist/
 	@$(BIN)/uv build --wheel --no-build-isolation --python $(BIN)/python --quiet
 	@rm -rf build && ls dist/*.whl
 
-lock: $(READY) ## resolve constraints.txt from setup.py (pins stay; delete a line to renew it)
+lock: $(READY) ## resolve both constraints.txt (pins stay; delete a line to renew it)
 	@$(BIN)/uv pip compile setup.py --extra local --extra test --universal --python-version 3.11 \
 		--quiet --custom-compile-command 'make lock' --output-file constraints.txt
+	@$(BIN)/uv pip compile dags/requirements.txt --universal --python-version 3.11 \
+		--quiet --custom-compile-command 'make lock' --output-file dags/constraints.txt
 
 clean: ## remove .venv, caches and what `make run` made: lake/, report/ and the MLflow store
-	@rm -rf .venv lake report mlflow.db mlruns mlartifacts spark-warehouse build dist *.egg-info \
+	@rm -rf .venv .venv-airflow lake report mlflow.db mlruns mlartifacts spark-warehouse build dist *.egg-info \
 		.coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -68,3 +74,11 @@ $(BIN)/uv: | machine
 $(READY): setup.py constraints.txt | machine $(BIN)/uv
 	@$(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt --editable '.[local,test]'
 	@touch $(READY)
+
+# Airflow pins what Candlelake does not: of the wheel's requirements it gets only what it has itself.
+$(AIRFLOW)/.ready: $(READY) dags/constraints.txt
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(AIRFLOW)
+	@$(BIN)/uv pip install --quiet --python $(AIRFLOW)/bin/python --constraint dags/constraints.txt \
+		--requirement dags/requirements.txt
+	@$(BIN)/uv pip install --quiet --python $(AIRFLOW)/bin/python --no-deps --editable .
+	@touch $(AIRFLOW)/.ready

@@ -12,4 +12,5 @@ name, *arguments = sys.argv[1:]
 if name == "run":
     main([name, *arguments])
 else:
-    load_task(name).main(arguments)
+    sys.argv = [name, *arguments]  # where the entry point looks for them
+    load_task(name)()

@@ -1,11 +1,14 @@
 """jobs.yaml: the jobs as Databricks bundle resources, read for the local runner.
 
-The file is Databricks' own format. Read here are `tasks` with `task_key`, `depends_on` and
-`python_wheel_task`; the rest (schedules, clusters, retries) is for the workspace.
+The file is Databricks' own format. Of its tasks the local runner uses `task_key`, `depends_on`,
+`run_if` and `python_wheel_task`; a scheduler that is not Databricks' also needs the schedule, the
+retries and the time-outs. Clusters, environments and notifications are for the workspace: of them
+only the keys are checked, for Databricks' own command line says nothing of a wrong one.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,12 +21,18 @@ import yaml
 
 from lakehouse.errors import JobError
 from lakehouse.installed import installed
-from lakehouse.settings import Study
+from lakehouse.settings import Study, parse_yaml
 from lakehouse.tasks import Task
 
 ALL_SUCCESS = "ALL_SUCCESS"
 AT_LEAST_ONE_SUCCESS = "AT_LEAST_ONE_SUCCESS"
 ENTRY_POINT_GROUP = "candlelake.tasks"
+
+# Where a job defines what its tasks name.
+_DEFINED_IN = {"environment_key": "environments", "job_cluster_key": "job_clusters"}
+
+_REFERENCE = re.compile(r"\{\{(.*?)(?:\}\}|$)")
+_PARAMETER = re.compile(r"\{\{job\.parameters\.(\w+)\}\}")
 
 
 @dataclass(frozen=True)
@@ -36,6 +45,9 @@ class JobTask:
         parameters: Command line of the task, with Databricks' `{{…}}` references.
         depends_on: Keys of the tasks that must have ended before.
         run_if: `ALL_SUCCESS`, or `AT_LEAST_ONE_SUCCESS` of them is enough, as Databricks has it.
+        max_retries: Further attempts of a task that failed.
+        retry_seconds: Between two attempts.
+        timeout_seconds: After which an attempt is stopped; 0 is never.
     """
 
     key: str
@@ -43,23 +55,60 @@ class JobTask:
     parameters: tuple[str, ...]
     depends_on: tuple[str, ...]
     run_if: str = ALL_SUCCESS
+    max_retries: int = 0
+    retry_seconds: float = 0.0
+    timeout_seconds: int = 0
 
     def arguments(self, references: Mapping[str, str]) -> list[str]:
         """The command line with every `{{name}}` replaced.
 
+        Parameters of the job name what a workspace keeps where: its catalog and its volumes. Where
+        they are not given, the settings' file says so, and the `--set` of such a one is left out.
+
         Raises:
             JobError: A reference is not known to the local runner.
         """
-        return [_resolve(text, references, self.key) for text in self.parameters]
+        kept = [*self.parameters]
+        for i in reversed(range(len(kept) - 1)):
+            if kept[i] == "--set" and _unknown_parameters(kept[i + 1], references):
+                del kept[i : i + 2]
+        return [_resolve(text, references, self.key) for text in kept]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """When a job starts by itself.
+
+    Attributes:
+        quartz: Quartz's cron expression, from the second on.
+        timezone: Name of the time zone that it is meant in.
+        paused: Whether it is not started for now.
+    """
+
+    quartz: str
+    timezone: str
+    paused: bool
 
 
 @dataclass(frozen=True)
 class Job:
-    """A job: its tasks in an order in which each comes after those it depends on."""
+    """A job: its tasks in an order in which each comes after those it depends on.
+
+    Attributes:
+        name: As jobs.yaml calls it.
+        description: One line.
+        tasks: In that order.
+        schedule: None when it is started by hand.
+        max_concurrent_runs: Runs of it at once.
+        timeout_seconds: After which a run is stopped; 0 is never.
+    """
 
     name: str
     description: str
     tasks: tuple[JobTask, ...]
+    schedule: Schedule | None = None
+    max_concurrent_runs: int = 1
+    timeout_seconds: int = 0
 
     @property
     def candles(self) -> Study:
@@ -90,11 +139,12 @@ def load_jobs(path: Path) -> dict[str, Job]:
     """Read all jobs of a jobs.yaml.
 
     Raises:
-        JobError: The file is missing or malformed, a task key is repeated, a dependency is
-            unknown, or the dependencies form a cycle.
+        JobError: The file is missing or malformed; a job, a task key or another key is repeated;
+            a dependency, a cluster, an environment or a parameter of the job is unknown; or the
+            dependencies form a cycle.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = parse_yaml(path.read_text(encoding="utf-8"))
         bodies = content["resources"]["jobs"].items()
     except FileNotFoundError as error:
         raise JobError(
@@ -103,7 +153,8 @@ def load_jobs(path: Path) -> dict[str, Job]:
         ) from error
     # AttributeError: resources.jobs is no mapping; ValueError: not UTF-8, or a date of month 13.
     except (yaml.YAMLError, OSError, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise JobError(f"{path} is not a bundle file with resources.jobs") from error
+        reason = f": {' '.join(str(error).split())}" if isinstance(error, yaml.YAMLError) else ""
+        raise JobError(f"{path} is not a bundle file with resources.jobs{reason}") from error
     return {name: _job(name, body) for name, body in bodies}
 
 
@@ -122,9 +173,17 @@ def find_job(path: Path, name: str) -> Job:
 def _job(name: str, body: Mapping[str, Any]) -> Job:
     try:
         tasks = [_task(task) for task in body["tasks"]]
-    except (KeyError, TypeError) as error:
+        _require_defined(name, body)
+    except (AttributeError, KeyError, TypeError) as error:
         raise JobError(f"job {name}: every task needs task_key and python_wheel_task") from error
-    return Job(name, str(body.get("description", "")), tuple(_in_order(name, tasks)))
+    return Job(
+        name=name,
+        description=str(body.get("description", "")),
+        tasks=tuple(_in_order(name, tasks)),
+        schedule=_schedule(name, body["schedule"]) if "schedule" in body else None,
+        max_concurrent_runs=body.get("max_concurrent_runs", 1),
+        timeout_seconds=body.get("timeout_seconds", 0),
+    )
 
 
 def _task(body: Mapping[str, Any]) -> JobTask:
@@ -135,7 +194,41 @@ def _task(body: Mapping[str, Any]) -> JobTask:
         parameters=tuple(str(text) for text in wheel.get("parameters", ())),
         depends_on=tuple(each["task_key"] for each in body.get("depends_on", ())),
         run_if=body.get("run_if", ALL_SUCCESS),
+        max_retries=body.get("max_retries", 0),
+        retry_seconds=body.get("min_retry_interval_millis", 0) / 1000,
+        timeout_seconds=body.get("timeout_seconds", 0),
     )
+
+
+def _schedule(job: str, body: Mapping[str, Any]) -> Schedule:
+    try:
+        quartz, timezone = body["quartz_cron_expression"], body["timezone_id"]
+    except (KeyError, TypeError) as error:
+        raise JobError(
+            f"job {job}: its schedule needs quartz_cron_expression and timezone_id"
+        ) from error
+    return Schedule(quartz, timezone, paused=body.get("pause_status") == "PAUSED")
+
+
+def _require_defined(job: str, body: Mapping[str, Any]) -> None:
+    """Refuse what a task names and the job does not define."""
+    for key, section in _DEFINED_IN.items():
+        defined = [each[key] for each in body.get(section, ())]
+        for task in body["tasks"]:
+            if key in task and defined.count(task[key]) != 1:
+                raise JobError(
+                    f"job {job}: task {task['task_key']}: {key} {task[key]} must stand once in "
+                    f"{section}, and does {defined.count(task[key])} times"
+                )
+    declared = {each["name"] for each in body.get("parameters", ())}
+    for task in body["tasks"]:
+        texts = map(str, task["python_wheel_task"].get("parameters", ()))
+        unknown = {name for text in texts for name in _PARAMETER.findall(text)} - declared
+        if unknown:
+            raise JobError(
+                f"job {job}: task {task['task_key']}: the job has no parameter "
+                f"{', '.join(sorted(unknown))}"
+            )
 
 
 def _in_order(job: str, tasks: Sequence[JobTask]) -> list[JobTask]:
@@ -167,9 +260,16 @@ def _in_order(job: str, tasks: Sequence[JobTask]) -> list[JobTask]:
     return ordered
 
 
+def _unknown_parameters(text: str, references: Mapping[str, str]) -> bool:
+    return any(f"job.parameters.{name}" not in references for name in _PARAMETER.findall(text))
+
+
 def _resolve(text: str, references: Mapping[str, str], task: str) -> str:
-    for name, value in references.items():
-        text = text.replace("{{" + name + "}}", value)
-    if "{{" in text:
-        raise JobError(f"task {task}: parameter {text!r} has a reference that is not known here")
-    return text
+    def value(reference: re.Match[str]) -> str:
+        if reference[1] not in references:
+            raise JobError(
+                f"task {task}: parameter {text!r} has a reference that is not known here"
+            )
+        return references[reference[1]]
+
+    return _REFERENCE.sub(value, text)

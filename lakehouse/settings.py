@@ -418,9 +418,16 @@ class MlSettings(_Section):
 
 
 class MlflowSettings(_Section):
-    """Where runs are tracked: a sqlite store locally, `databricks` on a workspace."""
+    """Where runs are tracked.
+
+    Attributes:
+        tracking_uri: A sqlite store locally, `databricks` on a workspace.
+        experiments: What the names of experiments begin with; on a workspace a folder of it, below
+            `/Shared` unless it begins with a slash.
+    """
 
     tracking_uri: str
+    experiments: str = "candlelake"
 
 
 class ReportSettings(_Section):
@@ -576,7 +583,7 @@ def load_settings(conf: Path, overrides: Sequence[str] = ()) -> Settings:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        content = _parse(path.read_text(encoding="utf-8"))
+        content = parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise SettingsError(
             f"settings file {path} does not exist: name one with --conf, such as conf/sample.yaml"
@@ -591,7 +598,13 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
-def _parse(text: str) -> Any:
+def parse_yaml(text: str) -> Any:
+    """Read YAML as settings and jobs are written: no key twice, and `1e-6` is a number.
+
+    Raises:
+        yaml.YAMLError: It is none.
+        ValueError: A date does not exist.
+    """
     return yaml.load(text, _Loader)  # a SafeLoader: plain values, never objects
 
 
@@ -600,7 +613,7 @@ def _override(text: str) -> dict[str, Any]:
     if not separator or not key.strip():
         raise SettingsError(f"--set {text!r} must have the form key=value, such as index.top_n=10")
     try:
-        tree: Any = _parse(value)
+        tree: Any = parse_yaml(value)
     except (yaml.YAMLError, ValueError) as error:
         raise SettingsError(f"--set {key}: {value!r} is not a YAML value") from error
     path = key.strip().split(".")

@@ -31,6 +31,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 from mlflow.utils.logging_utils import disable_logging
 
 from lakehouse.contracts import TableContract
+from lakehouse.settings import MlflowSettings
 from lakehouse.tables import Lake
 from lakehouse.tasks import TaskContext
 
@@ -161,7 +162,7 @@ def tracked_run(
 
     Args:
         context: Names the store; its run id and code become tags, its settings parameters.
-        experiment: Last part of the experiment's name, `candlelake/<experiment>`.
+        experiment: Last part of the experiment's name, `<mlflow.experiments>/<experiment>`.
         evaluation: How its metrics were had: `in_sample` or `walk_forward`.
         name: What sets it apart from the task's other parent runs, if it has any.
         without: A section of the settings that is no parameter, for it need not hold of this run.
@@ -170,7 +171,7 @@ def tracked_run(
     warnings.filterwarnings("ignore", message="Hint: Inferred schema contains integer")
     with _OPENING:
         open_store(context.settings.mlflow.tracking_uri)
-        experiment_id = _experiment(context.settings.mlflow.tracking_uri, experiment)
+        experiment_id = _experiment(context.settings.mlflow, experiment)
     with mlflow.start_run(
         experiment_id=experiment_id,
         run_name=f"{name} {context.run_id}".strip(),
@@ -196,18 +197,23 @@ def open_store(tracking_uri: str) -> mlflow.MlflowClient:
 _KIND = {"mlflow.experimentKind": "custom_model_development"}
 
 
-def _experiment(tracking_uri: str, experiment: str) -> str:
+def experiment_name(settings: MlflowSettings, experiment: str) -> str:
+    """What the store calls an experiment; a workspace names it by its path there."""
+    name = f"{settings.experiments}/{experiment}"
+    is_path = settings.tracking_uri.startswith("databricks")
+    return f"/Shared/{name}" if is_path and not name.startswith("/") else name
+
+
+def _experiment(settings: MlflowSettings, experiment: str) -> str:
     """Find or make the experiment; a sqlite store keeps its artifacts beside the file."""
     client = mlflow.MlflowClient()
-    name = f"candlelake/{experiment}"
-    if tracking_uri.startswith("databricks"):
-        name = f"/Shared/{name}"  # a workspace names experiments by their path in it
+    name = experiment_name(settings, experiment)
     found = client.get_experiment_by_name(name)
     if found is not None:
         return str(found.experiment_id)
     artifacts = None
-    if tracking_uri.startswith(_SQLITE):
-        store = Path(tracking_uri.removeprefix(_SQLITE)).absolute()
+    if settings.tracking_uri.startswith(_SQLITE):
+        store = Path(settings.tracking_uri.removeprefix(_SQLITE)).absolute()
         artifacts = (store.parent / "mlartifacts").as_uri()
     return str(client.create_experiment(name, artifact_location=artifacts, tags=_KIND))
 

@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 
 from tests.wheels import PACKAGES, ROOT, build_wheel, copy_sources
 
-SETTING_UP = ("run", "test", "cluster-test", "test-connect", "ui", "wheel", "lock")
+SETTING_UP = ("run", "test", "cluster-test", "test-connect", "airflow-test", "ui", "wheel", "lock")
 
 
 @pytest.fixture
@@ -100,13 +100,13 @@ def test_clean_keeps_what_cannot_be_made_again(checkout: Path) -> None:
     assert sorted(checkout.rglob("*")) == sorted([*kept, checkout / "lake-local"])
 
 
-@pytest.mark.parametrize("failing", ["", "test", "cluster-test", "test-connect"])
+@pytest.mark.parametrize("failing", ["", "test", "cluster-test", "test-connect", "airflow-test"])
 def test_the_check_of_changes_stops_at_what_fails(tmp_path: Path, failing: str) -> None:
     script = ROOT / ".ci" / "run"
     assert script.stat().st_mode & stat.S_IXUSR
     (tmp_path / ".ci").mkdir()
     shutil.copy2(script, tmp_path / ".ci")
-    parts = ("test", "cluster-test", "test-connect")
+    parts = ("test", "cluster-test", "test-connect", "airflow-test")
     rules = [f"{part}:\n\t@echo {part}\n\t@exit {int(part == failing)}\n" for part in parts]
     (tmp_path / "Makefile").write_text("other:\n\n" + "".join(rules))
     done = run([str(tmp_path / ".ci" / "run")], cwd=Path("/"))
@@ -198,6 +198,7 @@ def test_lock_satisfies_every_requirement(wheel: Path) -> None:
         assert requirement.specifier.contains(pins[name]), requirement
 
 
-def test_lock_names_no_registry() -> None:
-    lock = (ROOT / "constraints.txt").read_text()
+@pytest.mark.parametrize("name", ["constraints.txt", "dags/constraints.txt"])
+def test_lock_names_no_registry(name: str) -> None:
+    lock = (ROOT / name).read_text()
     assert "://" not in lock

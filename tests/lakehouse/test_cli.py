@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = dict(cli.main.commands)
+CONF_PARAMETER = {"parameters": [{"name": "conf", "default": "conf/sample.yaml"}]}
 KEY = "data/futures/um/monthly/klines/1000PEPEUSDT/4h/1000PEPEUSDT-4h-2025-01.zip"
 NOTES = TableContract(
     layer="gold",
@@ -239,8 +240,8 @@ def jobs_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         }
 
     jobs = {
-        "good": {"tasks": [body("a"), body("b", "a")]},
-        "bad": {"tasks": [body("a"), body("fail"), body("c", "fail")]},
+        "good": {**CONF_PARAMETER, "tasks": [body("a"), body("b", "a")]},
+        "bad": {**CONF_PARAMETER, "tasks": [body("a"), body("fail"), body("c", "fail")]},
     }
     path = tmp_path / "jobs.yaml"
     path.write_text(yaml.safe_dump({"resources": {"jobs": jobs}}))

@@ -1,4 +1,5 @@
 from importlib.metadata import entry_points
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from lakehouse.jobs import (
     ENTRY_POINT_GROUP,
     Job,
     JobTask,
+    Schedule,
     find_job,
     load_jobs,
     load_task,
@@ -25,7 +27,9 @@ from lakehouse.tasks import Task
 
 JOBS = Path(__file__).parents[2] / "jobs.yaml"
 BODIES: dict[str, Any] = yaml.safe_load(JOBS.read_text())["resources"]["jobs"]
-REFERENCES = {"job.parameters.conf": "conf/sample.yaml", "job.name": "j", "job.run_id": "r-1"}
+PIPELINES = [name for name in BODIES if name != "maintenance"]
+CONF = "conf/sample.yaml"
+REFERENCES = {"job.parameters.conf": CONF, "job.name": "j", "job.run_id": "r-1"}
 
 
 def body_of(key: str, *after: str) -> dict[str, Any]:
@@ -36,9 +40,10 @@ def body_of(key: str, *after: str) -> dict[str, Any]:
     }
 
 
-def write(folder: Path, *tasks: object) -> Path:
+def write(folder: Path, *tasks: object, **job: object) -> Path:
     path = folder / "jobs.yaml"
-    path.write_text(yaml.safe_dump({"resources": {"jobs": {"j": {"tasks": list(tasks)}}}}))
+    body = {**job, "tasks": list(tasks)}
+    path.write_text(yaml.safe_dump({"resources": {"jobs": {"j": body}}}))
     return path
 
 
@@ -95,6 +100,15 @@ def test_every_task_is_told_its_settings_its_run_and_its_job(name: str) -> None:
         ]
 
 
+@pytest.mark.parametrize("name", BODIES)
+def test_the_places_of_a_workspace_are_told_where_they_are_known(name: str) -> None:
+    places = [each["name"] for each in BODIES[name]["parameters"] if each["name"] != "conf"]
+    known = {f"job.parameters.{place}": f"the {place}" for place in places}
+    told = find_job(JOBS, name).tasks[0].arguments({**REFERENCES, **known})
+    settings = [value for option, value in pairwise(told) if option == "--set"]
+    assert [value.partition("=")[2] for value in settings] == [f"the {place}" for place in places]
+
+
 def test_only_the_factor_model_works_on_its_own_candles() -> None:
     candles = {name: find_job(JOBS, name).candles for name in BODIES}
     assert candles.pop("factor_model") == "factors"
@@ -102,12 +116,15 @@ def test_only_the_factor_model_works_on_its_own_candles() -> None:
 
 
 @pytest.mark.parametrize("name", BODIES)
-def test_every_parameter_of_a_job_that_tasks_refer_to_is_declared(name: str) -> None:
-    declared = {f"job.parameters.{each['name']}" for each in BODIES[name]["parameters"]}
-    assert declared == {name for name in REFERENCES if name.startswith("job.parameters.")}
+def test_every_task_accepts_what_it_is_told(name: str) -> None:
+    for task in find_job(JOBS, name).tasks:
+        told = task.arguments({**REFERENCES, "job.parameters.conf": str(JOBS.parent / CONF)})
+        parsed = load_task(task.entry_point).parse(told)
+        assert parsed is not None
+        assert (parsed.run_id, parsed.job) == ("r-1", "j")
 
 
-@pytest.mark.parametrize("name", BODIES)
+@pytest.mark.parametrize("name", PIPELINES)
 def test_the_quality_gate_is_last_and_after_everything(name: str) -> None:
     job = find_job(JOBS, name)
     assert job.tasks[-1].key == "quality_gate"
@@ -115,7 +132,7 @@ def test_the_quality_gate_is_last_and_after_everything(name: str) -> None:
     assert "max_retries" not in BODIES[name]["tasks"][-1]  # another try would find the same
 
 
-@pytest.mark.parametrize("name", BODIES)
+@pytest.mark.parametrize("name", PIPELINES)
 def test_every_job_is_complete_in_itself(name: str) -> None:
     job = find_job(JOBS, name)
     assert [task.key for task in job.tasks][:2] == ["ingest_archive", "clean_candles"]
@@ -144,6 +161,63 @@ def test_a_task_is_read_whole(tmp_path: Path) -> None:
             JobTask("b", "do_b", ("--set", "index.top_n=5", "7"), ("a",)),
         ),
     )
+
+
+def test_what_a_scheduler_needs_is_read(tmp_path: Path) -> None:
+    body = {**body_of("a"), "max_retries": 2, "min_retry_interval_millis": 1500}
+    schedule = {"quartz_cron_expression": "0 0 12 * * ?", "timezone_id": "Europe/Zurich"}
+    path = write(
+        tmp_path,
+        {**body, "timeout_seconds": 60},
+        schedule={**schedule, "pause_status": "PAUSED"},
+        max_concurrent_runs=3,
+        timeout_seconds=90,
+    )
+    job = load_jobs(path)["j"]
+    assert job.schedule == Schedule("0 0 12 * * ?", "Europe/Zurich", paused=True)
+    assert (job.max_concurrent_runs, job.timeout_seconds) == (3, 90)
+    (task,) = job.tasks
+    assert (task.max_retries, task.retry_seconds, task.timeout_seconds) == (2, 1.5, 60)
+    running = load_jobs(write(tmp_path, body, schedule=schedule))["j"].schedule
+    assert running == Schedule("0 0 12 * * ?", "Europe/Zurich", paused=False)
+
+
+def test_a_schedule_that_is_none_names_its_job(tmp_path: Path) -> None:
+    said = refused(write(tmp_path, body_of("a"), schedule={"cron": "0 12 * * *"}))
+    assert said == "job j: its schedule needs quartz_cron_expression and timezone_id"
+
+
+@pytest.mark.parametrize(
+    ("key", "section"), [("environment_key", "environments"), ("job_cluster_key", "job_clusters")]
+)
+def test_an_undefined_cluster_or_environment_is_named(
+    tmp_path: Path, key: str, section: str
+) -> None:
+    body = {**body_of("a"), key: "x"}
+    said = refused(write(tmp_path, body, **{section: [{key: "y"}]}))
+    assert said == f"job j: task a: {key} x must stand once in {section}, and does 0 times"
+    assert "0 times" in refused(write(tmp_path, body))
+    assert "2 times" in refused(write(tmp_path, body, **{section: [{key: "x"}, {key: "x"}]}))
+    assert load_jobs(write(tmp_path, body, **{section: [{key: "x"}, {key: "y"}]}))
+
+
+def test_an_undeclared_parameter_of_the_job_is_named(tmp_path: Path) -> None:
+    body = body_of("a")
+    body["python_wheel_task"]["parameters"] = ["--set", "catalog={{job.parameters.catalogue}}"]
+    said = refused(write(tmp_path, body, parameters=[{"name": "catalog", "default": "c"}]))
+    assert said == "job j: task a: the job has no parameter catalogue"
+
+
+@pytest.mark.parametrize(
+    ("twice", "key"),
+    [
+        ("resources: {jobs: {j: {tasks: []}, j: {tasks: []}}}", "j"),
+        ("resources: {jobs: {j: {tasks: [{task_key: a, task_key: b}]}}}", "task_key"),
+    ],
+)
+def test_what_is_written_twice_hides_nothing(tmp_path: Path, twice: str, key: str) -> None:
+    (tmp_path / "jobs.yaml").write_text(twice)
+    assert f"key {key} stands twice" in refused(tmp_path / "jobs.yaml")
 
 
 def test_the_order_of_the_file_decides_between_tasks_that_are_ready(tmp_path: Path) -> None:
@@ -249,9 +323,23 @@ def test_an_unknown_job_is_named_with_those_there_are() -> None:
 def test_references_are_replaced_wherever_they_stand() -> None:
     task = JobTask("t", "t", ("--at={{job.run_id}}/{{job.name}}", "{{job.run_id}}", "{x}"), ())
     assert task.arguments(REFERENCES) == ["--at=r-1/j", "r-1", "{x}"]
+    elsewhere = {**REFERENCES, "job.run_id": "{{ run_id }}"}  # a scheduler's own template
+    assert task.arguments(elsewhere)[1] == "{{ run_id }}"
 
 
-@pytest.mark.parametrize("text", ["{{job.id}}", "{{tasks.a.values.b}}", "x{{ job.name}}"])
+def test_a_setting_that_only_a_workspace_knows_is_left_to_the_settings_file() -> None:
+    given = ("--set", "a={{job.parameters.x}}", "--set", "b=1", "--set", "c={{job.parameters.y}}")
+    task = JobTask("t", "t", (*given, "--job", "{{job.name}}"), ())
+    assert task.arguments(REFERENCES) == ["--set", "b=1", "--job", "j"]
+    known = {**REFERENCES, "job.parameters.y": "2"}
+    assert task.arguments(known) == ["--set", "b=1", "--set", "c=2", "--job", "j"]
+    with pytest.raises(JobError, match="is not known here"):
+        JobTask("t", "t", ("--conf", "{{job.parameters.x}}"), ()).arguments(REFERENCES)
+
+
+@pytest.mark.parametrize(
+    "text", ["{{job.id}}", "{{tasks.a.values.b}}", "x{{ job.name}}", "{{job.name", "{{job.name} }"]
+)
 def test_an_unknown_reference_is_named(text: str) -> None:
     with pytest.raises(JobError, match="task t: parameter ") as caught:
         JobTask("t", "t", ("--x", text), ()).arguments(REFERENCES)

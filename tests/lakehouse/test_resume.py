@@ -104,7 +104,8 @@ def jobs_file() -> Mapping[str, Any]:
         for key, after in JOB.items()
     ]
     tasks[-1]["run_if"] = "AT_LEAST_ONE_SUCCESS"
-    return {"resources": {"jobs": {"j": {"tasks": tasks}}}}
+    conf = {"name": "conf", "default": "conf/sample.yaml"}
+    return {"resources": {"jobs": {"j": {"parameters": [conf], "tasks": tasks}}}}
 
 
 def cells(result: Result) -> list[list[str]]:

@@ -8,10 +8,10 @@ from mlflow.models import Model
 
 from gold.contracts import ASSET_METRICS
 from lakehouse.contracts import TableContract
-from lakehouse.settings import Settings
+from lakehouse.settings import MlflowSettings, Settings
 from ml.contracts import CLUSTERS, FEATURE_IMPORTANCES, FEATURES, PCA_COMPONENTS
 from ml.features import FEATURE_NAMES
-from ml.tracking import tracked_run
+from ml.tracking import experiment_name, tracked_run
 from silver.contracts import CANDLES
 from tests.conftest import ContextFactory
 from tests.ml.conftest import RUN_ID, Trained
@@ -58,6 +58,19 @@ def test_a_run_names_what_it_read_with_the_delta_version(trained: Trained, task:
     }
     columns = json.loads(found.dataset.schema)["mlflow_colspec"]
     assert [column["name"] for column in columns] == list(contract.column_names)
+
+
+@pytest.mark.parametrize(
+    ("store", "folder", "name"),
+    [
+        ("sqlite:///mlflow.db", "candlelake", "candlelake/pca"),
+        ("databricks", "candlelake", "/Shared/candlelake/pca"),
+        ("databricks", "/Users/me/dev", "/Users/me/dev/pca"),
+    ],
+)
+def test_an_experiment_is_named_as_its_store_names_them(store: str, folder: str, name: str) -> None:
+    settings = MlflowSettings(tracking_uri=store, experiments=folder)
+    assert experiment_name(settings, "pca") == name
 
 
 @pytest.mark.parametrize("task", RUNS)
