@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from lakehouse.contracts import LAYERS, TableContract
+from lakehouse.creation import until_made
 from lakehouse.errors import TableError, WriteConflict
 from lakehouse.sql import literal
 
@@ -129,7 +130,7 @@ class Lake:
         """Make the table unless it is there; returns whether it is new, and so need not be read.
 
         Raises:
-            TableError: It is there with other columns.
+            TableError: It is there with other columns, or its folder holds no table.
         """
         name = self.name(contract)
         created = _created.setdefault(self._spark, {})
@@ -138,13 +139,8 @@ class Lake:
         is_new = not self.exists(contract)
         if self._catalog:
             self._spark.sql(f"CREATE SCHEMA IF NOT EXISTS {self._catalog}.{contract.layer}")
-        try:
-            self._spark.sql(_create_statement(contract, name))
-        except Exception as error:
-            # Of two tasks that create a table at once, one is told so, and finds it there.
-            if not _is_conflict(error):
-                raise
-        found = _column_types(self._spark.table(name).schema)
+        schema = until_made(lambda: self._made(contract), self._location(contract))
+        found = _column_types(schema)
         empty = self._spark.createDataFrame([], _schema(contract))
         if found != _column_types(empty.schema):
             raise TableError(
@@ -153,6 +149,16 @@ class Lake:
             )
         created[name] = contract
         return is_new
+
+    def _made(self, contract: TableContract) -> StructType:
+        name = self.name(contract)
+        try:
+            self._spark.sql(_create_statement(contract, name))
+        except Exception as error:
+            # Of two tasks that create a table at once, one is told so, and finds it there.
+            if not _is_conflict(error):
+                raise
+        return self._spark.table(name).schema
 
     def _write(self, contract: TableContract, frame: DataFrame, where: str | None) -> int:
         self.create(contract)
