@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from lakehouse.contracts import LAYERS, TableContract
+from lakehouse.creation import until_made
 from lakehouse.errors import TableError, WriteConflict
 from lakehouse.sql import literal
 from lakehouse.table_sql import (
@@ -166,7 +167,7 @@ class Lake:
         """Make the table unless it is there; returns whether it is new, and so need not be read.
 
         Raises:
-            TableError: It is there with other columns.
+            TableError: It is there with other columns, or its folder holds no table.
         """
         name = self.name(contract)
         created = _created.setdefault(self._spark, {})
@@ -175,14 +176,8 @@ class Lake:
         is_new = not self.exists(contract)
         if self._catalog:
             self._spark.sql(f"CREATE SCHEMA IF NOT EXISTS {self._catalog}.{contract.layer}")
-        try:
-            self._spark.sql(create_statement(contract, name))
-        except Exception as error:
-            # Of two tasks that create a table at once, one is told so, and finds it there.
-            if not _is_conflict(error):
-                raise
-        self._renew(contract)
-        found = _column_types(self._spark.table(name).schema)
+        schema = until_made(lambda: self._made(contract), self._location(contract))
+        found = _column_types(schema)
         empty = self._spark.createDataFrame([], schema_of(contract))
         if found != _column_types(empty.schema):
             raise TableError(
@@ -191,6 +186,17 @@ class Lake:
             )
         created[name] = contract
         return is_new
+
+    def _made(self, contract: TableContract) -> StructType:
+        name = self.name(contract)
+        try:
+            self._spark.sql(create_statement(contract, name))
+        except Exception as error:
+            # Of two tasks that create a table at once, one is told so, and finds it there.
+            if not _is_conflict(error):
+                raise
+        self._renew(contract)
+        return self._spark.table(name).schema
 
     def _renew(self, contract: TableContract) -> None:
         name = self.name(contract)

@@ -5,7 +5,7 @@ One archive is published four times over; the tests look at what each run made o
 
 import hashlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from lakehouse.errors import ArchiveError
 from lakehouse.settings import Settings
 from lakehouse.tables import Lake
 from lakehouse.tasks import TaskOutcome
-from tests.pipelines import NOW, do, lake_of, rows, versions
+from tests.pipelines import NOW, do, interpreted, lake_of, rows, versions
 from tests.support import as_csv, month_of_candles, put_file, rows_of
 
 if TYPE_CHECKING:
@@ -108,6 +108,12 @@ def publish_again(root: Path) -> None:
     put(root, "UNSIGNEDUSDT", month())
     put(root, "MISPRINTUSDT", month())
     put(root, "LINESUSDT", HEADER + month())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick(spark: "SparkSession") -> Iterator[None]:
+    with interpreted(spark):
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,8 @@
 """Landing an http archive: over a network that fails, killed and begun again, and republished."""
 
 import hashlib
-import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -32,6 +30,8 @@ from lakehouse.settings import ArchiveSettings
 from tests.bronze.archive_server import ENDLESS_BYTES, ServedArchive, seeded_faults, served
 from tests.support import as_csv, month_of_candles, put_file
 
+# A bound for what would never end; no test ends by it, on a slow machine either.
+PATIENCE_SECONDS = 300
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "币安人生USDT")
 MONTHS = ("2024-12", "2025-01", "2025-02")
 FAULTS = {"503": 0.05, "429": 0.05, "cut": 0.1, "cut without length": 0.1, "slow": 0.1}
@@ -607,12 +607,13 @@ def test_killed_by_the_system_it_continues(archive: ServedArchive, tmp_path: Pat
     killed = threading.Event()
 
     def kill(path: str, count: int) -> None:
-        if path.startswith("/data/") and len(archive.object_requests()) == 12:
-            os.kill(process.pid, signal.SIGKILL)
+        # Not the 12th exactly: of two requests at once, both may find thirteen.
+        if path.startswith("/data/") and len(archive.object_requests()) >= 12:
+            process.kill()
             killed.set()
 
     archive.faults = kill
-    process.wait(60)
+    process.wait(PATIENCE_SECONDS)
     assert killed.is_set()
     before = files_of(tmp_path / "landing")
     assert all(body == files_of(archive.root)[key] for key, body in before.items())
@@ -708,7 +709,7 @@ def test_downloads_begin_while_the_listing_goes_on(archive: ServedArchive, tmp_p
         if path.startswith("/data/"):
             downloaded.set()
         elif "prefix=" in path and "%E5%B8%81" in path:
-            assert downloaded.wait(30)
+            assert downloaded.wait(PATIENCE_SECONDS)
 
     archive.faults = hold_the_last_listing
     land(archive, tmp_path / "landing")
@@ -732,7 +733,7 @@ def test_so_many_transfers_at_once_and_no_more(
             if now[0] >= transfers:
                 full.set()
         # All places are taken at some moment, or this would wait in vain.
-        assert full.wait(30)
+        assert full.wait(PATIENCE_SECONDS)
         with lock:
             now[0] -= 1
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -12,6 +13,7 @@ import polars as pl
 import pytest
 from deltalake import DeltaTable
 
+from lakehouse import creation
 from lakehouse.contracts import Column, TableContract
 from lakehouse.errors import TableError, WriteConflict
 from lakehouse.tables import Lake, register_tables, require_tables
@@ -180,29 +182,62 @@ def test_an_empty_frame_is_no_error(lake: Lake) -> None:
 
 
 def test_writers_at_the_same_time_lose_nothing(spark: SparkSession, settings: Settings) -> None:
-    together = Barrier(3, timeout=300)  # a slow machine is no lost row
+    lakes = [Lake(spark, settings.warehouse) for _ in range(3)]
+    frames = [lakes[0].frame(BARS, [row(number)]) for number in range(3)]
+    same = lakes[0].frame(BARS, [row(7, "2025-07")])
+    together = Barrier(3)  # of as many threads, none of which can have failed before it
 
-    def write(number: int) -> int | None:
-        lake = Lake(spark, settings.warehouse)
-        frame = lake.frame(BARS, [row(number)])
-        same = lake.frame(BARS, [row(7, "2025-07")])
+    def append(number: int) -> int:
         together.wait()
-        appended = lake.append(BARS, frame)  # the first of them creates the table
+        return lakes[number].append(BARS, frames[number])  # the first of them creates the table
+
+    def replace(number: int) -> int | None:
         together.wait()
         try:
-            replaced = lake.replace(BARS, same, where="month = '2025-07'")
+            return lakes[number].replace(BARS, same, where="month = '2025-07'")
         except WriteConflict:
-            replaced = None  # the task would be planned again
-        assert lake.written_versions == {"gold.bars": replaced or appended}
-        return replaced
+            return None  # the task would be planned again
 
     with ThreadPoolExecutor(3) as pool:
-        versions = [version for version in pool.map(write, range(3)) if version is not None]
-    lake = Lake(spark, settings.warehouse)
-    assert rows_in(lake) == [row(0), row(1), row(2), row(7, "2025-07")]
+        appended = list(pool.map(append, range(3)))
+        replaced = list(pool.map(replace, range(3)))
+    for lake, *versions in zip(lakes, appended, replaced, strict=True):
+        assert lake.written_versions == {"gold.bars": versions[1] or versions[0]}
+    assert rows_in(lakes[0]) == [row(0), row(1), row(2), row(7, "2025-07")]
     # Each that was not refused was told its own commit.
+    versions = [version for version in replaced if version is not None]
+    assert sorted(appended) == [1, 2, 3]
     assert sorted(versions) == list(range(4, 4 + len(versions)))
-    assert lake.version(BARS) == 3 + len(versions) >= 4
+    assert lakes[0].version(BARS) == 3 + len(versions) >= 4
+
+
+def test_a_table_that_another_task_is_creating_is_waited_for(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, late = (Lake(spark, str(tmp_path / name)) for name in ("other", "late"))
+    other.create(BARS)
+    commit = Path("gold", "bars", "_delta_log", "00000000000000000000.json")
+    log = (tmp_path / "late" / commit).parent
+    log.mkdir(parents=True)  # which Delta does first
+    monkeypatch.setattr(creation, "_pause", lambda _: shutil.copy(tmp_path / "other" / commit, log))
+    late.append(BARS, late.frame(BARS, [row(1)]))
+    assert rows_in(late) == [row(1)]
+
+
+def test_a_folder_that_holds_no_table_is_named(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(creation, "_pause", waits.append)
+    folder = tmp_path / "gold" / "bars"
+    (folder / "_delta_log").mkdir(parents=True)
+    with pytest.raises(TableError, match=f"{folder} .* remove that folder and run again"):
+        Lake(spark, str(tmp_path)).create(BARS)
+    assert 5 < sum(waits) < 60
+    shutil.rmtree(folder)
+    lake = Lake(spark, str(tmp_path))
+    lake.append(BARS, lake.frame(BARS, [row(1)]))
+    assert rows_in(lake) == [row(1)]
 
 
 def test_every_warehouse_has_its_own_tables_behind_the_sql_names(

@@ -70,7 +70,9 @@ def aligned_by_loop(bars: Bars, market_last: int) -> Aligned:
 
 @given(markets)
 @settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=12,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_equals_a_plain_loop(spark: "SparkSession", bars: Bars) -> None:
     last = max(hours[-1] for hours in bars.values())
@@ -79,7 +81,9 @@ def test_equals_a_plain_loop(spark: "SparkSession", bars: Bars) -> None:
 
 @given(markets, st.integers(0, 30))
 @settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=12,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_cutting_the_future_changes_no_past_row(
     spark: "SparkSession", bars: Bars, cut: int

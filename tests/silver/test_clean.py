@@ -116,6 +116,12 @@ class Market:
     tables: dict[str, list[tuple[Any, ...]]]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def quick(spark: "SparkSession") -> Iterator[None]:
+    with interpreted(spark):
+        yield
+
+
 @pytest.fixture(scope="module")
 def market(
     spark: "SparkSession", base_settings: Settings, tmp_path_factory: pytest.TempPathFactory
@@ -137,12 +143,6 @@ def market(
         figures=done["clean_candles"].figures,
         tables=silver_tables(spark, settings),
     )
-
-
-@pytest.fixture
-def quick(spark: "SparkSession") -> Iterator[None]:
-    with interpreted(spark):
-        yield
 
 
 def assert_conserved(klines: list[Row], candles: list[Row], rejected: list[Row]) -> None:
@@ -254,7 +254,7 @@ def test_a_long_hole_starts_a_new_segment_and_a_short_one_does_not(market: Marke
 
 
 def test_nothing_new_writes_nothing_and_another_setting_builds_everything_again(
-    spark: "SparkSession", market: Market, quick: None
+    spark: "SparkSession", market: Market
 ) -> None:
     lake = Lake(spark, market.settings.warehouse)
     before = versions(lake, SILVER)
@@ -303,7 +303,6 @@ def test_any_order_of_months_and_symbols_ends_in_the_same_tables(
     spark: "SparkSession",
     market: Market,
     tmp_path: Path,
-    quick: None,
     order: Callable[[list[Path]], list[list[Path]]],
 ) -> None:
     files = sorted(market.root.rglob("*.zip"))
@@ -439,9 +438,7 @@ def test_bars_of_less_than_an_hour_are_aligned_and_listed(
     assert (listed["bars"], listed["filled_bars"], listed["status"]) == (3, 12, "trading")
 
 
-def test_without_bronze_it_says_where_to_look(
-    spark: "SparkSession", market: Market, quick: None
-) -> None:
+def test_without_bronze_it_says_where_to_look(spark: "SparkSession", market: Market) -> None:
     other = changed_settings(market.settings, archive={"market": "spot"})
     with pytest.raises(NotEnoughData, match=r"market spot: SELECT .* FROM bronze.archive_files"):
         do(spark, other, clean_candles, "none")
