@@ -132,18 +132,15 @@ def parse_whole(bodies: Sequence[bytes]) -> WholeLines | None:
     return WholeLines(_numbered(numbers, values), counts)
 
 
-def time_unit_of(rows: int, milliseconds: int, microseconds: int) -> TimeUnit:
-    """Unit of a file's published open times: that of most of them, so that no stray one decides.
-
-    Args:
-        rows: Open times.
-        milliseconds: Those of at least `MIN_MILLISECONDS`.
-        microseconds: Those of at least `MIN_MICROSECONDS`.
-    """
+def time_unit_of(open_times: IntArray) -> TimeUnit:
+    """Unit of a file's published open times: that of most of them, so that no stray one decides."""
+    milliseconds, microseconds = (
+        int(np.count_nonzero(open_times >= least)) for least in (MIN_MILLISECONDS, MIN_MICROSECONDS)
+    )
     counts: dict[TimeUnit, int] = {
         "ms": milliseconds - microseconds,
         "us": microseconds,
-        "s": rows - milliseconds,
+        "s": open_times.size - milliseconds,
     }
     return max(counts, key=counts.__getitem__)
 

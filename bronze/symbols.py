@@ -3,47 +3,41 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
 from typing import Any
 
-from bronze.archive import ListedFile
 from bronze.contracts import ARCHIVE_SYMBOLS
-from bronze.plan import holes, missing_days
+from bronze.plan import Listed, holes, missing_days
 from lakehouse.sql import equals, is_in
 from lakehouse.tasks import TaskContext
 
 _RUN = ("run_id", "listed_at")
 
 
-def named_symbols(listed: Iterable[ListedFile]) -> dict[str, dict[str, Any]]:
+def named_symbols(listed: Listed) -> dict[str, dict[str, Any]]:
     """Symbol -> its first and last month, number of files and missing periods.
 
     A period is missing when the symbol has a file before and one after it: a month without any
     file, or a day of a month that has daily files alone.
     """
-    files = list(listed)
-    months: defaultdict[str, list[str]] = defaultdict(list)
-    for file in files:
-        months[file.key.symbol].append(file.key.month)
+    if not listed:
+        return {}
     missing: defaultdict[str, list[str]] = defaultdict(list)
-    every = [month for of_symbol in months.values() for month in of_symbol]
-    if files:
-        life = min(every), max(every)
-        for hole in (*holes(files, *life), *missing_days(files, *life)):
-            missing[hole.symbol].append(hole.period)
+    life = min(map(min, listed.values()))[:7], max(map(max, listed.values()))[:7]
+    for hole in (*holes(listed, *life), *missing_days(listed, *life)):
+        missing[hole.symbol].append(hole.period)
     return {
         symbol: {
             "symbol": symbol,
-            "first_month": min(of_symbol),
-            "last_month": max(of_symbol),
-            "files": len(of_symbol),
+            "first_month": min(periods)[:7],
+            "last_month": max(periods)[:7],
+            "files": len(periods),
             "missing": sorted(missing[symbol]),
         }
-        for symbol, of_symbol in months.items()
+        for symbol, periods in listed.items()
     }
 
 
-def record_symbols(context: TaskContext, listed: Sequence[ListedFile]) -> int:
+def record_symbols(context: TaskContext, listed: Listed) -> int:
     """Write what is new or changed; returns the number of symbols that are.
 
     A symbol that a listing names no more stays as it was: its candles are still there.

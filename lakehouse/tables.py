@@ -16,27 +16,23 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from lakehouse.contracts import LAYERS, TableContract
+from lakehouse.definitions import column_types, conform, create_statement, schema_of
 from lakehouse.errors import TableError, WriteConflict
 from lakehouse.sql import literal
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row, SparkSession
-    from pyspark.sql.types import StructType
 
 log = logging.getLogger(__name__)
 
 # Tables that a session has made or compared with their contract, so that each task need not.
 _created: WeakKeyDictionary[SparkSession, dict[str, TableContract]] = WeakKeyDictionary()
 
-# What keeps a table readable by other engines, its commits small, and its versions for a year: a
-# result is had again from those that it was made of. Delta reads no version older than the files'
-# retention, which is a week unless it is told otherwise.
-_PROPERTIES = {
-    "delta.enableDeletionVectors": "false",
-    "delta.dataSkippingNumIndexedCols": "32",
-    "delta.logRetentionDuration": "interval 365 days",
-    "delta.deletedFileRetentionDuration": "interval 365 days",
-}
+# Tables that a session has made and nobody, as far as it knows, has written into.
+_unwritten: WeakKeyDictionary[SparkSession, dict[str, bool]] = WeakKeyDictionary()
+
+# Delta takes one commit of this name and number into a table, however many writers try.
+_FIRST = {"txnAppId": "candlelake-first", "txnVersion": "1"}
 
 # Errors of Delta's optimistic concurrency.
 _CONFLICTS = ("DELTA_CONCURRENT", "DELTA_METADATA_CHANGED", "DELTA_PROTOCOL_CHANGED")
@@ -117,12 +113,12 @@ class Lake:
     def frame(self, contract: TableContract, rows: Sequence[Mapping[str, object]]) -> DataFrame:
         """A DataFrame of a few rows made on the driver, with the contract's columns and types."""
         values = [tuple(row[name] for name in contract.column_names) for row in rows]
-        return self._spark.createDataFrame(values, _schema(contract))
+        return self._spark.createDataFrame(values, schema_of(contract))
 
     def exists(self, contract: TableContract) -> bool:
         """Whether the table has been created, without creating it."""
         if self._catalog is None and "://" not in self._warehouse:
-            return (Path(self._location(contract)) / "_delta_log").is_dir()
+            return _is_table(Path(self._location(contract)))
         return self._spark.catalog.tableExists(self.name(contract))
 
     def create(self, contract: TableContract) -> bool:
@@ -136,31 +132,75 @@ class Lake:
         if created.get(name) == contract:
             return False
         is_new = not self.exists(contract)
-        if self._catalog:
-            self._spark.sql(f"CREATE SCHEMA IF NOT EXISTS {self._catalog}.{contract.layer}")
-        try:
-            self._spark.sql(_create_statement(contract, name))
-        except Exception as error:
-            # Of two tasks that create a table at once, one is told so, and finds it there.
-            if not _is_conflict(error):
-                raise
-        found = _column_types(self._spark.table(name).schema)
-        empty = self._spark.createDataFrame([], _schema(contract))
-        if found != _column_types(empty.schema):
+        if is_new:
+            self._make(contract, name)
+        found = column_types(self._spark.table(name).schema)
+        empty = self._spark.createDataFrame([], schema_of(contract))
+        if found != column_types(empty.schema):
             raise TableError(
                 f"{contract.full_name} in {self._warehouse} has other columns than this version "
                 "of candlelake writes: name another warehouse, or migrate the table"
             )
         created[name] = contract
+        if is_new:
+            _unwritten.setdefault(self._spark, {}).setdefault(name, True)
         return is_new
+
+    def _make(self, contract: TableContract, name: str) -> None:
+        if self._catalog:
+            self._spark.sql(f"CREATE SCHEMA IF NOT EXISTS {self._catalog}.{contract.layer}")
+        try:
+            self._spark.sql(create_statement(contract, name))
+        except Exception as error:
+            # Of two tasks that create a table at once, one is told so, and finds it there.
+            if not _is_conflict(error):
+                raise
+
+    def _is_unwritten(self, contract: TableContract) -> bool:
+        """Whether the table may be without a commit yet; asked of Delta once in a session."""
+        known = _unwritten.setdefault(self._spark, {})
+        name = self.name(contract)
+        if name not in known:
+            known[name] = self.version(contract) == 0
+        return known[name]
 
     def _write(self, contract: TableContract, frame: DataFrame, where: str | None) -> int:
         self.create(contract)
         started = time.monotonic()
+        types = column_types(self._spark.table(self.name(contract)).schema)
+        conforming = conform(contract, frame, types)
+        version = None
+        if self._is_unwritten(contract):
+            version = self._commit_first(contract, conforming)
+        if version is None:
+            version = self._commit(contract, conforming, where)
+        _unwritten[self._spark][self.name(contract)] = False
+        self.written_versions[contract.full_name] = version
+        seconds = time.monotonic() - started
+        log.debug("%s: version %d written in %.1f s", contract.full_name, version, seconds)
+        return version
+
+    def _commit_first(self, contract: TableContract, frame: DataFrame) -> int | None:
+        """Append what would replace nothing, in a third of the time; None if another was first.
+
+        Whoever finds a table without a commit appends under one name, which Delta takes once: of
+        two runs that both found it so, the second then replaces what the first has written.
+        """
         token = uuid.uuid4().hex
-        types = _column_types(self._spark.table(self.name(contract)).schema)
-        conforming = _conform(contract, frame, types)
-        writer = conforming.write.format("delta").option("userMetadata", token)
+        options = {**_FIRST, "userMetadata": token}
+        try:
+            frame.write.format("delta").mode("append").options(**options).saveAsTable(
+                self.name(contract)
+            )
+        except Exception as error:
+            if not _is_conflict(error):
+                raise
+            return None
+        return self._version_of(contract, token)
+
+    def _commit(self, contract: TableContract, frame: DataFrame, where: str | None) -> int:
+        token = uuid.uuid4().hex
+        writer = frame.write.format("delta").option("userMetadata", token)
         if where is None:
             writer = writer.mode("append")
         else:
@@ -174,16 +214,13 @@ class Lake:
                 ) from error
             raise
         version = self._version_of(contract, token)
-        self.written_versions[contract.full_name] = version
-        seconds = time.monotonic() - started
-        log.debug("%s: version %d written in %.1f s", contract.full_name, version, seconds)
-        return version
-
-    def _version_of(self, contract: TableContract, token: str) -> int:
-        history = self._history(contract, _HISTORY_DEPTH)
         # Delta commits no append without rows: the newest version is then as good as its own.
-        own = (row for row in history if row["userMetadata"] == token)
-        return int(next(own, history[0])["version"])
+        return self.version(contract) if version is None else version
+
+    def _version_of(self, contract: TableContract, token: str) -> int | None:
+        history = self._history(contract, _HISTORY_DEPTH)
+        own = (int(row["version"]) for row in history if row["userMetadata"] == token)
+        return next(own, None)
 
     def _history(self, contract: TableContract, depth: int) -> list[Row]:
         return self._spark.sql(f"DESCRIBE HISTORY {self.name(contract)} LIMIT {depth}").collect()
@@ -232,55 +269,13 @@ def register_tables(spark: SparkSession, warehouse: str, catalog: str | None) ->
 
 def _table_folders(warehouse: str) -> list[Path]:
     root = Path(warehouse).absolute()
-    logs = [log for layer in LAYERS for log in root.glob(f"{layer}/*/_delta_log") if log.is_dir()]
-    return sorted(log.parent for log in logs)
+    folders = (folder for layer in LAYERS for folder in root.glob(f"{layer}/*"))
+    return sorted(folder for folder in folders if _is_table(folder))
 
 
-def _conform(contract: TableContract, frame: DataFrame, types: Mapping[str, str]) -> DataFrame:
-    """The contract's columns in its order; drift is an error, never merged in silence."""
-    if set(frame.columns) != set(contract.column_names):
-        missing = sorted(set(contract.column_names) - set(frame.columns))
-        unknown = sorted(set(frame.columns) - set(contract.column_names))
-        raise TableError(f"{contract.full_name}: missing columns {missing}, unknown {unknown}")
-    # Delta would cast, and make 1 of 1.7.
-    other = [
-        f"{name} is {given} and not {types[name]}"
-        for name, given in _column_types(frame.schema).items()
-        if given != types[name]
-    ]
-    if other:
-        raise TableError(f"{contract.full_name}: column {', '.join(other)}")
-    return frame.select(*contract.column_names)
-
-
-def _schema(contract: TableContract) -> str:
-    return ", ".join(f"`{column.name}` {column.type}" for column in contract.columns)
-
-
-def _column_types(schema: StructType) -> dict[str, str]:
-    return {field.name: field.dataType.simpleString() for field in schema.fields}
-
-
-def _create_statement(contract: TableContract, name: str) -> str:
-    columns = ", ".join(
-        f"`{column.name}` {column.type}{'' if column.nullable else ' NOT NULL'} "
-        f"COMMENT {literal(column.comment)}"
-        for column in contract.columns
-    )
-    given = _PROPERTIES | {
-        f"delta.constraints.{name}": sql for name, sql in contract.checks.items()
-    }
-    if contract.skip_by:
-        given["delta.dataSkippingStatsColumns"] = ",".join(contract.skip_by)
-    elif contract.skip_by is not None:
-        given["delta.dataSkippingNumIndexedCols"] = "0"
-    properties = ", ".join(f"{literal(key)} = {literal(value)}" for key, value in given.items())
-    partitions = ", ".join(contract.partitioned_by)
-    return (
-        f"CREATE TABLE IF NOT EXISTS {name} ({columns}) USING delta"
-        + (f" PARTITIONED BY ({partitions})" if partitions else "")
-        + f" COMMENT {literal(contract.comment)} TBLPROPERTIES ({properties})"
-    )
+def _is_table(folder: Path) -> bool:
+    # A run that was killed while it made the table may have left an empty log.
+    return any((folder / "_delta_log").glob("*.json"))
 
 
 def _is_conflict(error: BaseException) -> bool:

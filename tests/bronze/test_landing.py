@@ -24,7 +24,7 @@ from bronze.archive import CHECKSUM_SUFFIX, list_folder
 from bronze.download import part_name
 from bronze.http import ATTEMPTS, Http
 from bronze.landed import RECORD_NAME
-from bronze.plan import Doubts, holes, wanted_files
+from bronze.plan import Doubts, periods_of, wanted_files
 from bronze.remote import RemoteListing, land_archive
 from bronze.universe import Universe, named_universe
 from lakehouse.errors import ArchiveError, EnvironmentProblem
@@ -132,7 +132,8 @@ def test_a_second_run_asks_for_the_listing_alone(archive: ServedArchive, tmp_pat
     assert archive.object_requests() == []
     assert archive.requests
     assert (len(second.account.kept), second.account.landed) == (15, [])
-    assert sorted(map(str, second.files)) == sorted(map(str, first.files))
+    assert sorted(map(str, second.account.files)) == sorted(map(str, first.account.files))
+    assert second.listed == first.listed
 
 
 def test_what_is_listed_plans_the_same_as_the_folder(
@@ -148,11 +149,12 @@ def test_what_is_listed_plans_the_same_as_the_folder(
         for file in list_folder(archive.root, "um", "1d", cadence).files
     ]
     for start, end in (("2024-10", "2025-05"), ("2024-12", "2025-02"), ("2024-11", "2025-01")):
-        remote = land(archive, tmp_path / start, start=start, end=end).files
-        assert holes(remote, start, end) == holes(folder, start, end)
-        listed = wanted_files(remote, start, end)
-        assert listed == wanted_files(folder, start, end)
-        assert {each.key for each in remote} == {each.key for each in folder}
+        remote = land(archive, tmp_path / start, start=start, end=end)
+        assert {symbol: set(periods) for symbol, periods in remote.listed.items()} == (
+            periods_of(folder)
+        )
+        wanted = sorted(remote.account.files, key=lambda file: file.key.source_file)
+        assert tuple(wanted) == wanted_files(folder, start, end)
 
 
 def test_misnamed_zips_are_reported_and_left(archive: ServedArchive, tmp_path: Path) -> None:
