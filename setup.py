@@ -47,6 +47,7 @@ setup(
         "pydantic>=2.9",
         "pyyaml>=6.0",
         "requests>=2.32",
+        "urllib3>=2.3",  # its responses can be shut down by another thread
         "rich>=13.9",
         "scikit-learn>=1.5",
         "tenacity>=9.0",

@@ -14,6 +14,7 @@ from functools import reduce
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 
+from bronze.conditions import in_files
 from bronze.contracts import ARCHIVE_FILES, KLINES, REJECTED_LINES
 from bronze.differences import NO_DIFFERENCE, Difference, Replacement, differences
 from bronze.ledger import Ledger, LedgerRow, as_frame, is_cut_short
@@ -246,8 +247,8 @@ def lines_of_files(
     if "month" not in contract.partitioned_by:
         return _files(context, names)
     scope = equals(context.settings.scope)
-    return f"{scope} AND {is_in('month', set(months))} AND {is_in('source_file', set(names))}"
+    return f"{scope} AND {is_in('month', set(months))} AND {in_files(names)}"
 
 
 def _files(context: TaskContext, names: Iterable[str]) -> str:
-    return f"{equals(context.settings.scope)} AND {is_in('source_file', set(names))}"
+    return f"{equals(context.settings.scope)} AND {in_files(names)}"

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from bronze.archive import ListedFile, parse_key
+from bronze.archive import ListedFile, key_of
 from bronze.batches import load_files
 from bronze.commits import Loaded, forget_withdrawn
 from bronze.contracts import ARCHIVE_FILES, REJECTED_LINES
@@ -77,7 +77,7 @@ def run_ingest_archive(context: TaskContext, sleep: Sleep | None = None) -> Task
         ledger = Ledger.read(context)
     with ThreadPoolExecutor(_BESIDE, thread_name_prefix="ingest") as beside:
         # The first lines take a new table's time to be ready: the others are made meanwhile.
-        naming = beside.submit(record_symbols, context, plan.source.listed)
+        naming = beside.submit(record_symbols, context, plan.source)
         if not ledger.entries:
             for contract in (ARCHIVE_FILES, REJECTED_LINES):
                 beside.submit(context.lake.create, contract)
@@ -110,13 +110,8 @@ def _unlisted(source: Source, ledger: Mapping[str, LedgerEntry]) -> list[str]:
         for name, entry in ledger.items()
         if entry.status != "ingested"
         and (entry.symbol in inside or entry.symbol not in source.names)
-        and _period(name) not in source.listed.get(entry.symbol, ())
+        and key_of(name).period not in source.listed.get(entry.symbol, ())
     ]
-
-
-def _period(source_file: str) -> str | None:
-    key = parse_key(source_file)
-    return None if key is None else key.period
 
 
 def _plan(source: Source, settings: Settings, doubts: Doubts) -> _Plan:

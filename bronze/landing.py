@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 # tried for minutes, and a hundred thousand more would take days.
 _FAILURES_IN_A_ROW = 50
 
+# How long the watch on the stop outlives the landing at the most; the stop itself wakes it.
+_WATCH_SECONDS = 1.0
+
 # Left free on the disk of the landing folder.
 _RESERVE_BYTES = 500_000_000
 
@@ -94,9 +97,12 @@ class Landing:
         self._workers: list[Future[None]] = []
         self._failure: LandingStopped | None = None
         self._failures_in_a_row = 0
+        self._is_over = False
         self.account = LandingAccount()
 
     def __enter__(self) -> Landing:
+        # A transfer may wait for the network while the stop is set: its connection is cut.
+        threading.Thread(target=self._watch, name="landing-stop", daemon=True).start()
         self._workers = [self._pool.submit(self._work) for _ in range(self._transfers)]
         return self
 
@@ -117,6 +123,7 @@ class Landing:
             self._pool.shutdown(wait=True)
             raise
         finally:
+            self._is_over = True
             for folder in self._folders:
                 folder.save()
         for worker in self._workers:
@@ -161,6 +168,13 @@ class Landing:
             self._folders.append(folder)
         for remote in due:
             self._queue.put((folder, remote))
+
+    def _watch(self) -> None:
+        """Cut the connections as soon as the stop is set."""
+        while not self._stop.wait(_WATCH_SECONDS):
+            if self._is_over:
+                return
+        self._http.break_off()
 
     def _work(self) -> None:
         for folder, remote in iter(self._queue.get, None):

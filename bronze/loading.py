@@ -17,7 +17,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 
-from bronze.archive import ArchiveKey, parse_key
+from bronze.archive import ArchiveKey, key_of
 from bronze.contracts import KLINES, REJECTED_LINES
 from bronze.lines import KLINES_SCHEMA, WholeLines, parse_whole, time_unit_of
 from bronze.reading import FileReading, download_failed, read_archive_file, whole_body
@@ -145,7 +145,7 @@ def whole_files(spark: SparkSession, root: str, files: Sequence[FileToRead]) -> 
             for some, whole in _parsed(numbers, bodies):
                 yield from _with_facts(some, whole).to_batches(max_chunksize=_BATCH_ROWS)
 
-    keys = [_key(file.source_file) for file in files]
+    keys = [key_of(file.source_file) for file in files]
     named = pa.table(
         {
             "number": pa.array(np.arange(len(keys), dtype=np.int32)),
@@ -229,14 +229,7 @@ def _plan(spark: SparkSession, files: Sequence[FileToRead]) -> DataFrame:
 def _files_in(batch: pa.RecordBatch) -> Iterator[tuple[int, ArchiveKey, str | None]]:
     for parcel in batch.column("files").to_pylist():
         for file in parcel:
-            yield file["number"], _key(file["source_file"]), file["sha256"]
-
-
-def _key(source_file: str) -> ArchiveKey:
-    key = parse_key(source_file)
-    if key is None:
-        raise ArchiveError(f"{source_file} is not the key of a candle file")
-    return key
+            yield file["number"], key_of(file["source_file"]), file["sha256"]
 
 
 def _whole_bodies(root: str, batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, bytes]]:

@@ -180,8 +180,8 @@ def needs_reading(
 
     A file is skipped when it was ingested and its published checksum and size have not changed
     since, and a daily file when bronze holds its month as a whole: an older listing may lack the
-    monthly file. All others are read, again if need be: a republished one, one that failed, and a
-    daily one whose month is no longer whole.
+    monthly file. All others are read, again if need be: a republished one, one that failed, one
+    without a checksum, and a daily one whose month is no longer whole.
     """
     whole = whole_months(ledger)
     return tuple(
@@ -232,6 +232,8 @@ def _is_unchanged(file: ListedFile, entry: LedgerEntry | None) -> bool:
         file.failure is None
         and entry is not None
         and entry.status == "ingested"
+        # Of a file without a checksum only its bytes can tell.
+        and file.published_sha256 is not None
         and entry.published_sha256 == file.published_sha256
         and entry.size_bytes == file.size_bytes
         # Superseded days are left out before, while their month is whole.

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -22,7 +23,7 @@ from hypothesis import strategies as st
 from bronze import landing
 from bronze.archive import CHECKSUM_SUFFIX, list_folder
 from bronze.download import part_name
-from bronze.http import ATTEMPTS, Http
+from bronze.http import ATTEMPTS, TIMEOUT_SECONDS, Http
 from bronze.landed import RECORD_NAME
 from bronze.plan import Doubts, periods_of, wanted_files
 from bronze.remote import RemoteListing, land_archive
@@ -647,6 +648,30 @@ def test_broken_off_it_never_looks_complete(archive: ServedArchive, tmp_path: Pa
     with pytest.raises(EnvironmentProblem, match="a new run goes on from here"):
         land_archive(http, settings_of(archive, tmp_path / "landing"), everything, stop)
     land(archive, tmp_path / "landing")
+    assert files_of(tmp_path / "landing") == wanted_of(archive.root)
+
+
+def test_a_stop_is_seen_while_a_body_stands_still(archive: ServedArchive, tmp_path: Path) -> None:
+    stop = threading.Event()
+
+    def stall(path: str, count: int) -> str | None:
+        if path != "/" + KEY:
+            return None
+        threading.Timer(0.5, stop.set).start()
+        return "stall"
+
+    archive.faults = stall
+    http = Http(4, lambda seconds: None)
+    started = time.monotonic()
+    with pytest.raises(EnvironmentProblem, match="a new run goes on from here"):
+        land_archive(http, settings_of(archive, tmp_path / "landing"), everything, stop)
+    assert time.monotonic() - started < TIMEOUT_SECONDS / 2
+    (part,) = (tmp_path / "landing").rglob("*.part")
+    had = part.stat().st_size
+    archive.faults = lambda path, count: None
+    archive.forget()
+    land(archive, tmp_path / "landing")
+    assert ("/" + KEY, f"bytes={had}-") in archive.requests
     assert files_of(tmp_path / "landing") == wanted_of(archive.root)
 
 

@@ -208,6 +208,13 @@ def test_a_changed_or_failed_file_is_read_again(changes: dict[str, Any]) -> None
     assert needs_reading([file], {file.key.source_file: entry(file, **changes)}) == (file,)
 
 
+def test_a_file_without_a_checksum_is_read_again_whatever_its_size_says() -> None:
+    unsigned = replace(listed("BTCUSDT", "2025-01"), published_sha256=None)
+    known = entry(unsigned, published_sha256=None)
+    assert (known.status, known.size_bytes) == ("ingested", unsigned.size_bytes)
+    assert needs_reading([unsigned], {unsigned.key.source_file: known}) == (unsigned,)
+
+
 def test_new_files_are_read_in_the_given_order() -> None:
     old, new, newer = (listed("BTCUSDT", f"2025-0{month}") for month in (1, 2, 3))
     assert needs_reading([newer, old, new], {old.key.source_file: entry(old)}) == (newer, new)

@@ -23,3 +23,14 @@ def test_each_named_symbol_with_its_span_and_what_is_missing_in_it() -> None:
     assert len(luna["missing"]) == 19
     assert found["NEWUSDT"]["missing"] == []
     assert named_symbols({}) == {}
+    # A name without a list of its files, beside those that have one.
+    both = named_symbols(listed, ["BTCUPUSDT", "NEWUSDT"])
+    assert both["NEWUSDT"] == found["NEWUSDT"]
+    assert both["BTCUPUSDT"] == {
+        "symbol": "BTCUPUSDT",
+        "first_month": None,
+        "last_month": None,
+        "files": None,
+        "missing": [],
+    }
+    assert set(named_symbols({}, ["BTCUPUSDT"])) == {"BTCUPUSDT"}
