@@ -170,11 +170,11 @@ class Lake:
         types = column_types(self._spark.table(self.name(contract)).schema)
         conforming = conform(contract, frame, types)
         version = None
-        if self._is_unwritten(contract):
+        if where is not None and self._is_unwritten(contract):
             version = self._commit_first(contract, conforming)
         if version is None:
             version = self._commit(contract, conforming, where)
-        _unwritten[self._spark][self.name(contract)] = False
+        _unwritten.setdefault(self._spark, {})[self.name(contract)] = False
         self.written_versions[contract.full_name] = version
         seconds = time.monotonic() - started
         log.debug("%s: version %d written in %.1f s", contract.full_name, version, seconds)

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from deltalake import DeltaTable
 
+from lakehouse import tables
 from lakehouse.contracts import Column, TableContract
 from lakehouse.errors import TableError, WriteConflict
 from lakehouse.tables import Lake, register_tables, require_tables
@@ -202,6 +203,36 @@ def test_writers_at_the_same_time_lose_nothing(spark: SparkSession, settings: Se
     # Each that was not refused was told its own commit.
     assert sorted(versions) == list(range(4, 4 + len(versions)))
     assert lake.version(BARS) == 3 + len(versions) >= 4
+
+
+def test_of_those_that_find_a_table_without_rows_one_is_first_and_the_others_replace(
+    spark: SparkSession, settings: Settings
+) -> None:
+    january = "month = '2025-01'"
+    Lake(spark, settings.warehouse).create(BARS)
+    together = Barrier(2, timeout=300)
+
+    def write(price: float) -> bool:
+        lake = Lake(spark, settings.warehouse)
+        frame = lake.frame(BARS, [row(1, price=price), row(2, price=price)])
+        together.wait()
+        try:
+            lake.replace(BARS, frame, where=january)
+        except WriteConflict:
+            return False
+        return True
+
+    with ThreadPoolExecutor(2) as pool:
+        assert any(pool.map(write, (1.0, 2.0)))
+    lake = Lake(spark, settings.warehouse)
+    assert [each["id"] for each in rows_in(lake)] == [1, 2]
+    assert len({each["price"] for each in rows_in(lake)}) == 1
+
+    # A process that found no row yet comes after another's first commit.
+    tables._unwritten[spark][lake.name(BARS)] = True
+    before = lake.version(BARS)
+    assert lake.replace(BARS, lake.frame(BARS, [row(3)]), where=january) == before + 1
+    assert rows_in(lake) == [row(3)]
 
 
 def test_every_warehouse_has_its_own_tables_behind_the_sql_names(
