@@ -1,7 +1,7 @@
 """Reading source files in batches: what each batch holds that is new or changed is committed.
 
-A file that is new is read once: its rows are committed, and its facts come with them. Any other
-file is read twice (`bronze.loading`), so that a bad one leaves what bronze has of it.
+A file that is new is read once: its rows are committed, and of those rows its facts are told. Any
+other file is read twice (`bronze.loading`), so that a bad one leaves what bronze has of it.
 """
 
 from __future__ import annotations
@@ -9,13 +9,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 
+from pyspark.sql import functions as F
+
 from bronze.archive import ArchiveKey, ListedFile
 from bronze.commits import Loaded, commit_files, forget_rejected, lines_of_files, superseded_days
 from bronze.contracts import KLINES
 from bronze.ledger import Ledger, LedgerRow, before_the_cut, content, is_cut_short
+from bronze.lines import MIN_MICROSECONDS, MIN_MILLISECONDS, time_unit_of
 from bronze.loading import FileToRead, facts_of, file_facts, whole_files
 from bronze.plan import daily_files_of, whole_months
 from bronze.reading import download_failed
+from lakehouse.sql import equals, is_in
+from lakehouse.tables import FIRST_VERSION
 from lakehouse.tasks import TaskContext
 
 log = logging.getLogger(__name__)
@@ -105,8 +110,11 @@ def _load_whole(
     wanted = [FileToRead(name, f.published_sha256, f.size_bytes) for name, f in listed.items()]
     where = lines_of_files(context, KLINES, {file.key.month for file in files}, listed)
     whole = whole_files(context.spark, root, wanted)
-    context.lake.replace(KLINES, whole.klines, where)
+    version = context.lake.replace(KLINES, whole.klines, where)
     forget_rejected(context, listed)
+    found = whole.facts() if version == FIRST_VERSION else None
+    if found is None:
+        found = _facts_of_rows(context, version, {file.key.month for file in files})
     return {
         name: {
             **facts,
@@ -118,7 +126,34 @@ def _load_whole(
             "published_sha256": listed[name].published_sha256,
             "rejected_lines": 0,
         }
-        for name, facts in whole.facts().items()
+        for name, facts in found.items()
+        if name in listed
+    }
+
+
+def _facts_of_rows(
+    context: TaskContext, version: int, months: set[str]
+) -> dict[str, dict[str, object]]:
+    """Source file -> rows, has_header and time_unit, told from the rows of these months."""
+    # All files of these months: naming those of the batch would cost more than it spares.
+    committed = (
+        context.lake.read_own(KLINES, version)
+        .where(f"{equals(context.settings.scope)} AND {is_in('month', months)}")
+        .groupBy("source_file")
+        .agg(
+            F.count("*").alias("rows"),
+            F.min("line").alias("first_line"),
+            F.count_if(F.col("open_time") >= MIN_MILLISECONDS).alias("milliseconds"),
+            F.count_if(F.col("open_time") >= MIN_MICROSECONDS).alias("microseconds"),
+        )
+    )
+    return {
+        row["source_file"]: {
+            "rows": row["rows"],
+            "has_header": row["first_line"] == 2,
+            "time_unit": time_unit_of(row["rows"], row["milliseconds"], row["microseconds"]),
+        }
+        for row in committed.toArrow().to_pylist()
     }
 
 

@@ -132,15 +132,25 @@ def parse_whole(bodies: Sequence[bytes]) -> WholeLines | None:
     return WholeLines(_numbered(numbers, values), counts)
 
 
-def time_unit_of(open_times: IntArray) -> TimeUnit:
-    """Unit of a file's published open times: that of most of them, so that no stray one decides."""
-    milliseconds, microseconds = (
-        int(np.count_nonzero(open_times >= least)) for least in (MIN_MILLISECONDS, MIN_MICROSECONDS)
-    )
+def time_unit(open_times: IntArray) -> TimeUnit:
+    """Unit of a file's published open times, as `time_unit_of` tells it."""
+    milliseconds = int(np.count_nonzero(open_times >= MIN_MILLISECONDS))
+    microseconds = int(np.count_nonzero(open_times >= MIN_MICROSECONDS))
+    return time_unit_of(open_times.size, milliseconds, microseconds)
+
+
+def time_unit_of(rows: int, milliseconds: int, microseconds: int) -> TimeUnit:
+    """Unit of a file's published open times: that of most of them, so that no stray one decides.
+
+    Args:
+        rows: Open times.
+        milliseconds: Those of at least `MIN_MILLISECONDS`.
+        microseconds: Those of at least `MIN_MICROSECONDS`.
+    """
     counts: dict[TimeUnit, int] = {
         "ms": milliseconds - microseconds,
         "us": microseconds,
-        "s": open_times.size - milliseconds,
+        "s": rows - milliseconds,
     }
     return max(counts, key=counts.__getitem__)
 

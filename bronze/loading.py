@@ -19,7 +19,7 @@ from pyspark.sql import functions as F
 
 from bronze.archive import ArchiveKey, key_of
 from bronze.contracts import KLINES, REJECTED_LINES
-from bronze.lines import KLINES_SCHEMA, WholeLines, parse_whole, time_unit_of
+from bronze.lines import KLINES_SCHEMA, WholeLines, parse_whole, time_unit
 from bronze.reading import FileReading, download_failed, read_archive_file, whole_body
 from lakehouse.contracts import TableContract
 from lakehouse.errors import ArchiveError
@@ -121,14 +121,18 @@ class WholeFiles:
     _keys: Sequence[ArchiveKey]
     _observed: Observation
 
-    def facts(self) -> dict[str, dict[str, object]]:
-        """Source file -> rows, has_header and time_unit of what was given to a write of `klines`.
+    def facts(self) -> dict[str, dict[str, object]] | None:
+        """Source file -> rows, has_header and time_unit of what was appended of `klines`.
 
-        To be asked once that write is done: the facts have come with its rows, and no row is read
-        again for them.
+        To be asked once an append is done: the facts have come with its rows, and no row is read
+        again for them. Of a replacement Spark observes nothing, so it must not be asked. None if
+        the session does not tell.
         """
-        told = map(json.loads, self._observed.get["facts"])
-        return {self._keys[fact.pop("number")].source_file: fact for fact in told}
+        told = self._observed.get.get("facts")
+        if told is None:
+            return None
+        facts = map(json.loads, told)
+        return {self._keys[fact.pop("number")].source_file: fact for fact in facts}
 
 
 def whole_files(spark: SparkSession, root: str, files: Sequence[FileToRead]) -> WholeFiles:
@@ -283,7 +287,7 @@ def _with_facts(numbers: list[int], whole: WholeLines) -> pa.Table:
                 "number": number,
                 "rows": int(count),
                 "has_header": bool(lines[start] == 2),
-                "time_unit": time_unit_of(open_times[start : start + count]),
+                "time_unit": time_unit(open_times[start : start + count]),
             }
         )
         for number, start, count in zip(numbers, starts, whole.counts, strict=True)

@@ -16,7 +16,7 @@ from bronze.lines import (
     REJECTED_SCHEMA,
     ParsedLines,
     parse_lines,
-    time_unit_of,
+    time_unit,
 )
 from bronze.unpack import FileRefused, unpack
 
@@ -101,7 +101,7 @@ def read_archive_file(
         size_bytes,
         sha256,
         lines.has_header,
-        time_unit_of(lines.klines["open_time"].to_numpy()),
+        time_unit(lines.klines["open_time"].to_numpy()),
         lines.klines,
         lines.rejected,
     )

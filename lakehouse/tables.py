@@ -31,6 +31,9 @@ _created: WeakKeyDictionary[SparkSession, dict[str, TableContract]] = WeakKeyDic
 # Tables that a session has made and nobody, as far as it knows, has written into.
 _unwritten: WeakKeyDictionary[SparkSession, dict[str, bool]] = WeakKeyDictionary()
 
+# Version of a table's first rows: 0 is its creation. They are appended and replace nothing.
+FIRST_VERSION = 1
+
 # Delta takes one commit of this name and number into a table, however many writers try.
 _FIRST = {"txnAppId": "candlelake-first", "txnVersion": "1"}
 

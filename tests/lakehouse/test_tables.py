@@ -179,6 +179,16 @@ def test_an_empty_frame_is_no_error(lake: Lake) -> None:
     assert rows_in(lake) == [row(1)]
 
 
+def test_the_first_commit_replaces_nothing_even_if_it_has_no_row(
+    spark: SparkSession, lake: Lake
+) -> None:
+    assert lake.replace(BARS, lake.frame(BARS, []), where="id = 1") == tables.FIRST_VERSION
+    assert lake.replace(BARS, lake.frame(BARS, [row(1)]), where="id = 1") == 2
+    told = spark.sql(f"DESCRIBE HISTORY {lake.name(BARS)}").orderBy("version").collect()
+    modes = [each["operationParameters"].get("mode") for each in told]
+    assert modes == [None, "Append", "Overwrite"]
+
+
 def test_writers_at_the_same_time_lose_nothing(spark: SparkSession, settings: Settings) -> None:
     together = Barrier(3, timeout=300)  # a slow machine is no lost row
 
