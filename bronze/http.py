@@ -22,7 +22,7 @@ from tenacity import (
 )
 from urllib3.exceptions import HTTPError
 
-from lakehouse.errors import ArchiveError
+from lakehouse.errors import ArchiveError, EnvironmentProblem
 
 ATTEMPTS = 8
 TIMEOUT_SECONDS = 30
@@ -52,6 +52,10 @@ class RequestFailed(ArchiveError):
     def __init__(self, message: str, *, missing: bool = False) -> None:
         super().__init__(message)
         self.missing = missing
+
+
+class BrokenOff(EnvironmentProblem):
+    """Requests were broken off from outside; what has come is kept."""
 
 
 class BrokenTransfer(ArchiveError):
@@ -122,9 +126,10 @@ class Http:
         Raises:
             RequestFailed: The server refuses; `missing` if it has no such object.
             BrokenTransfer: It may answer another time, or broke off while the body was read.
+            BrokenOff: After `break_off`.
         """
         if self._is_broken_off:
-            raise RequestFailed(f"{url}: broken off")
+            raise BrokenOff("the landing was broken off: a new run goes on from here")
         try:
             with self._session.get(
                 url, params=params, headers=headers, stream=True, timeout=TIMEOUT_SECONDS

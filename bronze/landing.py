@@ -22,7 +22,7 @@ from types import TracebackType
 
 from bronze.archive import ListedFile
 from bronze.download import land_file, part_name
-from bronze.http import Http, RequestFailed
+from bronze.http import BrokenOff, Http, RequestFailed
 from bronze.landed import LandedFolder, RemoteFile
 from bronze.progress import LandingProgress
 from lakehouse.errors import EnvironmentProblem
@@ -182,7 +182,7 @@ class Landing:
                 return
             try:
                 self._land(folder, remote)
-            except LandingStopped:
+            except (LandingStopped, BrokenOff):
                 return
             except OSError as error:
                 self._break_off(

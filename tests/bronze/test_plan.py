@@ -224,8 +224,9 @@ def test_a_checksum_that_disappeared_or_appeared_is_a_change() -> None:
     with_checksum = listed("BTCUSDT", "2025-01")
     without = replace(with_checksum, published_sha256=None)
     ledger = {without.key.source_file: entry(without)}
-    assert needs_reading([without], ledger) == ()
     assert needs_reading([with_checksum], ledger) == (with_checksum,)
+    signed = {with_checksum.key.source_file: entry(with_checksum)}
+    assert needs_reading([without], signed) == (without,)
 
 
 def test_a_day_is_read_only_while_its_month_is_not_there_as_a_whole() -> None:
