@@ -47,11 +47,11 @@ setup(
         "pydantic>=2.9",
         "pyyaml>=6.0",
         "requests>=2.32",
-        "urllib3>=2.3",  # its responses can be shut down by another thread
         "rich>=13.9",
         "scikit-learn>=1.5",
         "tenacity>=9.0",
         "threadpoolctl>=3.5",
+        "urllib3>=2.3",  # its answers can be shut down by another thread
     ],
     extras_require={
         "local": [
