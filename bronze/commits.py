@@ -174,8 +174,14 @@ def _replace_lines(
             for row in stale
             if row[count]
         ]
-        if new or not context.lake.read_own(contract).where(where).isEmpty():
+        if new or _has_rows(context, contract, where):
             context.lake.replace(contract, lines_of(context.spark, root, new), where)
+
+
+def _has_rows(context: TaskContext, contract: TableContract, where: str) -> bool:
+    if context.lake.is_unwritten(contract):
+        return False
+    return not context.lake.read_own(contract).where(where).isEmpty()
 
 
 def _undo(
@@ -203,7 +209,7 @@ def _undo(
 
 def forget_rejected(context: TaskContext, names: Collection[str]) -> None:
     """Remove rejected lines that a killed run left of files that have none any more."""
-    if context.lake.create(REJECTED_LINES):
+    if context.lake.is_unwritten(REJECTED_LINES):
         return
     table = context.lake.read_own(REJECTED_LINES).where(equals(context.settings.scope))
     left = table.select("source_file").distinct().toArrow()["source_file"].to_pylist()

@@ -54,7 +54,7 @@ def record_symbols(context: TaskContext, source: Source) -> int:
     """
     scope = context.settings.scope
     known = {}
-    if not context.lake.create(ARCHIVE_SYMBOLS):
+    if not context.lake.is_unwritten(ARCHIVE_SYMBOLS):
         table = context.lake.read_own(ARCHIVE_SYMBOLS).where(equals(scope)).toArrow()
         known = {
             row["symbol"]: {name: row[name] for name in row if name not in (*scope, *_RUN)}

@@ -125,7 +125,7 @@ class Lake:
         return self._spark.catalog.tableExists(self.name(contract))
 
     def create(self, contract: TableContract) -> bool:
-        """Make the table unless it is there; returns whether it is new, and so need not be read.
+        """Make the table unless it is there; returns whether it is new.
 
         Raises:
             TableError: It is there with other columns.
@@ -149,6 +149,15 @@ class Lake:
             _unwritten.setdefault(self._spark, {}).setdefault(name, True)
         return is_new
 
+    def is_unwritten(self, contract: TableContract) -> bool:
+        """Whether the table may have had no rows ever; asked of Delta once in a session."""
+        self.create(contract)
+        known = _unwritten.setdefault(self._spark, {})
+        name = self.name(contract)
+        if name not in known:
+            known[name] = self.version(contract) == 0
+        return known[name]
+
     def _make(self, contract: TableContract, name: str) -> None:
         if self._catalog:
             self._spark.sql(f"CREATE SCHEMA IF NOT EXISTS {self._catalog}.{contract.layer}")
@@ -159,21 +168,13 @@ class Lake:
             if not _is_conflict(error):
                 raise
 
-    def _is_unwritten(self, contract: TableContract) -> bool:
-        """Whether the table may be without a commit yet; asked of Delta once in a session."""
-        known = _unwritten.setdefault(self._spark, {})
-        name = self.name(contract)
-        if name not in known:
-            known[name] = self.version(contract) == 0
-        return known[name]
-
     def _write(self, contract: TableContract, frame: DataFrame, where: str | None) -> int:
         self.create(contract)
         started = time.monotonic()
         types = column_types(self._spark.table(self.name(contract)).schema)
         conforming = conform(contract, frame, types)
         version = None
-        if where is not None and self._is_unwritten(contract):
+        if where is not None and self.is_unwritten(contract):
             version = self._commit_first(contract, conforming)
         if version is None:
             version = self._commit(contract, conforming, where)
