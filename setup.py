@@ -52,6 +52,7 @@ setup(
         "scikit-learn>=1.5",
         "tenacity>=9.0",
         "threadpoolctl>=3.5",
+        "urllib3>=2.3",  # its answers can be shut down by another thread
     ],
     extras_require={
         "local": [

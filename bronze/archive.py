@@ -134,6 +134,18 @@ def parse_key(source_file: str) -> ArchiveKey | None:
     )
 
 
+def key_of(source_file: str) -> ArchiveKey:
+    """What the key of a known source file says.
+
+    Raises:
+        ArchiveError: It is none.
+    """
+    key = parse_key(source_file)
+    if key is None:
+        raise ArchiveError(f"{source_file} is not the key of a candle file")
+    return key
+
+
 def parse_checksum(text: str, name: str) -> str | None:
     """SHA-256 (64 hex digits, lower case) that a CHECKSUM file publishes for the file `name`.
 

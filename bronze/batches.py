@@ -16,10 +16,11 @@ from bronze.commits import Loaded, commit_files, forget_rejected, lines_of_files
 from bronze.contracts import KLINES
 from bronze.ledger import Ledger, LedgerRow, before_the_cut, content, is_cut_short
 from bronze.lines import MIN_MICROSECONDS, MIN_MILLISECONDS, time_unit_of
-from bronze.loading import FileToRead, facts_of, file_facts, whole_klines_of
+from bronze.loading import FileToRead, facts_of, file_facts, whole_files
 from bronze.plan import daily_files_of, whole_months
 from bronze.reading import download_failed
 from lakehouse.sql import equals, is_in
+from lakehouse.tables import FIRST_VERSION
 from lakehouse.tasks import TaskContext
 
 log = logging.getLogger(__name__)
@@ -108,13 +109,36 @@ def _load_whole(
     listed = {file.key.source_file: file for file in files}
     wanted = [FileToRead(name, f.published_sha256, f.size_bytes) for name, f in listed.items()]
     where = lines_of_files(context, KLINES, {file.key.month for file in files}, listed)
-    version = context.lake.replace(KLINES, whole_klines_of(context.spark, root, wanted), where)
+    whole = whole_files(context.spark, root, wanted)
+    version = context.lake.replace(KLINES, whole.klines, where)
     forget_rejected(context, listed)
-    months = is_in("month", {file.key.month for file in files})
+    found = whole.facts() if version == FIRST_VERSION else None
+    if found is None:
+        found = _facts_of_rows(context, version, {file.key.month for file in files})
+    return {
+        name: {
+            **facts,
+            "source_file": name,
+            "status": "ingested",
+            "error": None,
+            "size_bytes": listed[name].size_bytes,
+            "sha256": listed[name].published_sha256,
+            "published_sha256": listed[name].published_sha256,
+            "rejected_lines": 0,
+        }
+        for name, facts in found.items()
+        if name in listed
+    }
+
+
+def _facts_of_rows(
+    context: TaskContext, version: int, months: set[str]
+) -> dict[str, dict[str, object]]:
+    """Source file -> rows, has_header and time_unit, told from the rows of these months."""
     # All files of these months: naming those of the batch would cost more than it spares.
     committed = (
         context.lake.read_own(KLINES, version)
-        .where(f"{equals(context.settings.scope)} AND {months}")
+        .where(f"{equals(context.settings.scope)} AND {is_in('month', months)}")
         .groupBy("source_file")
         .agg(
             F.count("*").alias("rows"),
@@ -125,19 +149,11 @@ def _load_whole(
     )
     return {
         row["source_file"]: {
-            "source_file": row["source_file"],
-            "status": "ingested",
-            "error": None,
-            "size_bytes": listed[row["source_file"]].size_bytes,
-            "sha256": listed[row["source_file"]].published_sha256,
-            "published_sha256": listed[row["source_file"]].published_sha256,
             "rows": row["rows"],
-            "rejected_lines": 0,
             "has_header": row["first_line"] == 2,
             "time_unit": time_unit_of(row["rows"], row["milliseconds"], row["microseconds"]),
         }
         for row in committed.toArrow().to_pylist()
-        if row["source_file"] in listed
     }
 
 

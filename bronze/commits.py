@@ -14,6 +14,7 @@ from functools import reduce
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 
+from bronze.conditions import in_files
 from bronze.contracts import ARCHIVE_FILES, KLINES, REJECTED_LINES
 from bronze.differences import NO_DIFFERENCE, Difference, Replacement, differences
 from bronze.ledger import Ledger, LedgerRow, as_frame, is_cut_short
@@ -173,8 +174,14 @@ def _replace_lines(
             for row in stale
             if row[count]
         ]
-        if new or not context.lake.read_own(contract).where(where).isEmpty():
+        if new or _has_rows(context, contract, where):
             context.lake.replace(contract, lines_of(context.spark, root, new), where)
+
+
+def _has_rows(context: TaskContext, contract: TableContract, where: str) -> bool:
+    if context.lake.is_unwritten(contract):
+        return False
+    return not context.lake.read_own(contract).where(where).isEmpty()
 
 
 def _undo(
@@ -202,7 +209,7 @@ def _undo(
 
 def forget_rejected(context: TaskContext, names: Collection[str]) -> None:
     """Remove rejected lines that a killed run left of files that have none any more."""
-    if context.lake.create(REJECTED_LINES):
+    if context.lake.is_unwritten(REJECTED_LINES):
         return
     table = context.lake.read_own(REJECTED_LINES).where(equals(context.settings.scope))
     left = table.select("source_file").distinct().toArrow()["source_file"].to_pylist()
@@ -246,8 +253,8 @@ def lines_of_files(
     if "month" not in contract.partitioned_by:
         return _files(context, names)
     scope = equals(context.settings.scope)
-    return f"{scope} AND {is_in('month', set(months))} AND {is_in('source_file', set(names))}"
+    return f"{scope} AND {is_in('month', set(months))} AND {in_files(names)}"
 
 
 def _files(context: TaskContext, names: Iterable[str]) -> str:
-    return f"{equals(context.settings.scope)} AND {is_in('source_file', set(names))}"
+    return f"{equals(context.settings.scope)} AND {in_files(names)}"

@@ -171,14 +171,15 @@ EXCHANGE_SYMBOLS = TableContract(
 ARCHIVE_SYMBOLS = TableContract(
     layer="bronze",
     name="archive_symbols",
-    comment="Symbols of the universe that the archive names, delisted too, and what it lacks",
+    comment="Symbols that the archive names, delisted too, and what it lacks of the universe's",
     columns=(
         _MARKET,
         _INTERVAL,
         _SYMBOL,
-        Column("first_month", "STRING", "UTC month of its first file", nullable=False),
-        Column("last_month", "STRING", "UTC month of its last file", nullable=False),
-        Column("files", "BIGINT", "Files listed, monthly and daily", nullable=False),
+        # Files are listed of the universe's symbols alone.
+        Column("first_month", "STRING", "UTC month of its first file; NULL outside the universe"),
+        Column("last_month", "STRING", "UTC month of its last file; NULL outside the universe"),
+        Column("files", "BIGINT", "Files listed, monthly and daily; NULL outside the universe"),
         Column(
             "missing",
             "ARRAY<STRING>",

@@ -26,9 +26,6 @@ log = logging.getLogger(__name__)
 _GROWTH = 2
 _GROWTH_BYTES = 1_000_000
 
-# What a broken transfer loses at the most of what had come.
-_CHUNK_BYTES = 16 * 1024
-
 # Called after each chunk; raises to break the transfer off.
 Checkpoint = Callable[[], None]
 
@@ -118,7 +115,7 @@ def _checksum(http: Http, url: str, name: str) -> _Checksum:
     def attempt() -> _Checksum:
         content = b""
         with http.answer(url + CHECKSUM_SUFFIX) as response:
-            for chunk in response.iter_content(CHECKSUM_MAX_BYTES):
+            for chunk in http.pieces(response):
                 content += chunk
                 if len(content) > CHECKSUM_MAX_BYTES:
                     break
@@ -177,7 +174,7 @@ def _download(
                     etag, mode = response.headers.get("ETag", ""), "wb"
                     part.unlink(missing_ok=True)
                     part = target.with_name(part_name(target.name, etag))
-                _write(response, part, mode, checkpoint, limit)
+                _write(http, response, part, mode, checkpoint, limit)
                 told = has_known_end(response)
         except RequestFailed as error:
             if not start:
@@ -199,15 +196,21 @@ def _refuse_other_range(response: requests.Response, start: int, etag: str) -> N
 
 
 def _write(
-    response: requests.Response, part: Path, mode: str, checkpoint: Checkpoint, limit: int
+    http: Http,
+    response: requests.Response,
+    part: Path,
+    mode: str,
+    checkpoint: Checkpoint,
+    limit: int,
 ) -> None:
     with part.open(mode) as file:
-        for chunk in response.iter_content(_CHUNK_BYTES):
+        for chunk in http.pieces(response):
             file.write(chunk)
             checkpoint()
             if file.tell() > limit:
                 part.unlink()
                 raise RequestFailed(f"{response.url}: its body is far larger than is listed")
+        checkpoint()  # a body that was broken off looks as if it had ended
         file.flush()
         os.fsync(file.fileno())
 

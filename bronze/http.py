@@ -1,12 +1,12 @@
 """Requests over a network that fails: pooled connections, retries with back-off and jitter.
 
-Retried are answers 429 and 5xx and broken transfers; a `Retry-After` is honoured. Everything else
-ends at once as a `RequestFailed` that names the address.
+Retried are answers 429 and 5xx, broken transfers and bodies that hardly move; a `Retry-After` is
+honoured. Everything else ends at once as a `RequestFailed` that names the address.
 """
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
@@ -20,14 +20,19 @@ from tenacity import (
     stop_after_attempt,
     wait_random_exponential,
 )
+from urllib3.exceptions import HTTPError
 
-from lakehouse.errors import ArchiveError
+from lakehouse.errors import ArchiveError, EnvironmentProblem
 
 ATTEMPTS = 8
 TIMEOUT_SECONDS = 30
+# A body that brings less than this is as good as broken: at that rate a minute file takes an hour.
+MIN_BYTES_PER_SECOND = 1_000
+MIN_RATE_SECONDS = 60
 # A server that wants a longer pause than this is asked again by the next run.
 MAX_RETRY_AFTER_SECONDS = 600
 
+_PIECE_BYTES = 16 * 1024
 _BACK_OFF = wait_random_exponential(multiplier=0.5, max=30)
 _NOT_FOUND = (404, 410)
 _TOO_MANY = 429
@@ -49,6 +54,10 @@ class RequestFailed(ArchiveError):
         self.missing = missing
 
 
+class BrokenOff(EnvironmentProblem):
+    """Requests were broken off from outside; what has come is kept."""
+
+
 class BrokenTransfer(ArchiveError):
     """One attempt that failed in a way that another one may not.
 
@@ -68,6 +77,7 @@ class Http:
         connections: Connections kept open to a server.
         sleep: Waits between two attempts.
         now: The clock that a `Retry-After` date is compared with.
+        clock: Seconds of a monotonic clock, by which the rate of a body is told.
     """
 
     def __init__(
@@ -75,9 +85,13 @@ class Http:
         connections: int,
         sleep: Sleep = time.sleep,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._sleep = sleep
         self._now = now
+        self._clock = clock
+        self._open: set[requests.Response] = set()
+        self._is_broken_off = False
         self._session = requests.Session()
         adapter = HTTPAdapter(pool_connections=4, pool_maxsize=connections)
         self._session.mount("http://", adapter)
@@ -112,21 +126,49 @@ class Http:
         Raises:
             RequestFailed: The server refuses; `missing` if it has no such object.
             BrokenTransfer: It may answer another time, or broke off while the body was read.
+            BrokenOff: After `break_off`.
         """
+        if self._is_broken_off:
+            raise BrokenOff("the landing was broken off: a new run goes on from here")
         try:
             with self._session.get(
                 url, params=params, headers=headers, stream=True, timeout=TIMEOUT_SECONDS
             ) as response:
                 self._refuse_failure(response)
-                yield response
-        except (
-            requests.ConnectionError,
-            requests.Timeout,
-            requests.exceptions.ChunkedEncodingError,
-        ) as error:
+                self._open.add(response)
+                try:
+                    yield response
+                finally:
+                    self._open.discard(response)
+        except (requests.ConnectionError, requests.Timeout, HTTPError) as error:
             raise BrokenTransfer(f"{url}: {_reason(error)}") from error
         except requests.RequestException as error:
             raise RequestFailed(f"{url}: {_reason(error)}") from error
+
+    def pieces(self, response: requests.Response) -> Iterator[bytes]:
+        """A body, piece by piece as it comes, none of them empty.
+
+        Raises:
+            BrokenTransfer: It brings less than `MIN_BYTES_PER_SECOND` over `MIN_RATE_SECONDS`.
+        """
+        since, received = self._clock(), 0
+        while piece := response.raw.read1(_PIECE_BYTES, decode_content=True):
+            yield piece
+            received += len(piece)
+            seconds = self._clock() - since
+            if seconds >= MIN_RATE_SECONDS:
+                if received < MIN_BYTES_PER_SECOND * seconds:
+                    raise BrokenTransfer(
+                        f"{response.url}: {received:,} bytes in {seconds:,.0f} s: too slow"
+                    )
+                since, received = self._clock(), 0
+
+    def break_off(self) -> None:
+        """End all bodies that are being read, and take no request any more."""
+        self._is_broken_off = True
+        for response in list(self._open):
+            with suppress(OSError, RuntimeError, ValueError):  # it has just been read to its end
+                response.raw.shutdown()
 
     def read(self, url: str, parse: Callable[[bytes], T], params: Mapping[str, str] = {}) -> T:
         """What a small object says, with retries.
@@ -143,7 +185,7 @@ class Http:
 
         def attempt() -> T:
             with self.answer(url, params) as response:
-                body = response.content
+                body = b"".join(self.pieces(response))
             try:
                 return parse(body)
             except ValueError as error:
@@ -191,7 +233,7 @@ def _seconds_to_wait(state: RetryCallState) -> float:
     return max(asked or 0.0, _BACK_OFF(state))
 
 
-def _reason(error: requests.RequestException) -> str:
+def _reason(error: Exception) -> str:
     """The innermost error in one line: the outer ones repeat it with addresses of objects."""
     inner: BaseException = error
     while (below := inner.__context__ or inner.__cause__) is not None:

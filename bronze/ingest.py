@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from bronze.archive import ListedFile
+from bronze.archive import ListedFile, key_of
 from bronze.batches import load_files
 from bronze.commits import Loaded, forget_withdrawn
+from bronze.contracts import ARCHIVE_FILES, REJECTED_LINES
 from bronze.differences import Difference
 from bronze.http import Sleep
 from bronze.ledger import Ledger
@@ -18,6 +20,7 @@ from bronze.plan import (
     Hole,
     LedgerEntry,
     doubts_of,
+    hidden_days,
     holes,
     missing_days,
     needs_reading,
@@ -32,6 +35,9 @@ from lakehouse.tasks import TaskContext, TaskOutcome
 log = logging.getLogger(__name__)
 
 _NAMED_FILES = 10
+
+# Small commits beside that of the lines: the driver waits more than it works.
+_BESIDE = 2
 
 
 @dataclass(frozen=True)
@@ -69,11 +75,18 @@ def run_ingest_archive(context: TaskContext, sleep: Sleep | None = None) -> Task
     if context.settings.archive.is_remote:
         # The landing may have taken hours.
         ledger = Ledger.read(context)
-    named = record_symbols(context, plan.source.files)
-    due, loaded = _load(context, plan, ledger)
+    with ThreadPoolExecutor(_BESIDE, thread_name_prefix="ingest") as beside:
+        # The first lines take a new table's time to be ready: the others are made meanwhile.
+        naming = beside.submit(record_symbols, context, plan.source)
+        if not ledger.entries:
+            for contract in (ARCHIVE_FILES, REJECTED_LINES):
+                beside.submit(context.lake.create, contract)
+        due, loaded = _load(context, plan, ledger)
+    named = naming.result()
     # Months that have turned out to be broken: their days, if the archive has any.
     doubts = doubts_of(ledger.entries)
-    if not set(_wanted(plan.source, context.settings, doubts)) <= set(plan.files):
+    archive = context.settings.archive
+    if hidden_days(plan.source.listed, plan.files, archive.start, archive.end, doubts):
         plan = _plan(open_source(context, sleep, doubts), context.settings, doubts)
         also_due, also_loaded = _load(context, plan, ledger)
         due, loaded = due | also_due, loaded + also_loaded
@@ -90,24 +103,20 @@ def _load(context: TaskContext, plan: _Plan, ledger: Ledger) -> tuple[set[str], 
 
 
 def _unlisted(source: Source, ledger: Mapping[str, LedgerEntry]) -> list[str]:
-    """Files that the archive has no more: of the universe's symbols, or of none that it names."""
-    listed = {file.key.source_file for file in source.files}
+    """Refused files that the archive has no more: of the universe, or of symbols it names not."""
     inside = set(source.universe.symbols)
     return [
         name
         for name, entry in ledger.items()
-        if name not in listed and (entry.symbol in inside or entry.symbol not in source.names)
+        if entry.status != "ingested"
+        and (entry.symbol in inside or entry.symbol not in source.names)
+        and key_of(name).period not in source.listed.get(entry.symbol, ())
     ]
-
-
-def _wanted(source: Source, settings: Settings, doubts: Doubts) -> tuple[ListedFile, ...]:
-    archive = settings.archive
-    return wanted_files(source.files, archive.start, archive.end, doubts.broken)
 
 
 def _plan(source: Source, settings: Settings, doubts: Doubts) -> _Plan:
     archive = settings.archive
-    files = _wanted(source, settings, doubts)
+    files = wanted_files(source.files, archive.start, archive.end, doubts.broken)
     if not files:
         raise ArchiveError(
             f"{archive.url} holds no {archive.interval} candles of market {archive.market} from "
@@ -115,7 +124,7 @@ def _plan(source: Source, settings: Settings, doubts: Doubts) -> _Plan:
             "these settings"
         )
     months = archive.start, archive.end
-    return _Plan(source, files, holes(source.files, *months), missing_days(source.files, *months))
+    return _Plan(source, files, holes(source.listed, *months), missing_days(source.listed, *months))
 
 
 def _outcome(

@@ -22,7 +22,7 @@ from types import TracebackType
 
 from bronze.archive import ListedFile
 from bronze.download import land_file, part_name
-from bronze.http import Http, RequestFailed
+from bronze.http import BrokenOff, Http, RequestFailed
 from bronze.landed import LandedFolder, RemoteFile
 from bronze.progress import LandingProgress
 from lakehouse.errors import EnvironmentProblem
@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 # So many files one after the other that could not be had are no matter of the files: each has been
 # tried for minutes, and a hundred thousand more would take days.
 _FAILURES_IN_A_ROW = 50
+
+# How long the watch on the stop outlives the landing at the most; the stop itself wakes it.
+_WATCH_SECONDS = 1.0
 
 # Left free on the disk of the landing folder.
 _RESERVE_BYTES = 500_000_000
@@ -94,9 +97,12 @@ class Landing:
         self._workers: list[Future[None]] = []
         self._failure: LandingStopped | None = None
         self._failures_in_a_row = 0
+        self._is_over = False
         self.account = LandingAccount()
 
     def __enter__(self) -> Landing:
+        # A transfer may wait for the network while the stop is set: its connection is cut.
+        threading.Thread(target=self._watch, name="landing-stop", daemon=True).start()
         self._workers = [self._pool.submit(self._work) for _ in range(self._transfers)]
         return self
 
@@ -117,6 +123,7 @@ class Landing:
             self._pool.shutdown(wait=True)
             raise
         finally:
+            self._is_over = True
             for folder in self._folders:
                 folder.save()
         for worker in self._workers:
@@ -162,13 +169,20 @@ class Landing:
         for remote in due:
             self._queue.put((folder, remote))
 
+    def _watch(self) -> None:
+        """Cut the connections as soon as the stop is set."""
+        while not self._stop.wait(_WATCH_SECONDS):
+            if self._is_over:
+                return
+        self._http.break_off()
+
     def _work(self) -> None:
         for folder, remote in iter(self._queue.get, None):
             if self._stop.is_set():
                 return
             try:
                 self._land(folder, remote)
-            except LandingStopped:
+            except (LandingStopped, BrokenOff):
                 return
             except OSError as error:
                 self._break_off(

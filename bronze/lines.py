@@ -132,6 +132,13 @@ def parse_whole(bodies: Sequence[bytes]) -> WholeLines | None:
     return WholeLines(_numbered(numbers, values), counts)
 
 
+def time_unit(open_times: IntArray) -> TimeUnit:
+    """Unit of a file's published open times, as `time_unit_of` tells it."""
+    milliseconds = int(np.count_nonzero(open_times >= MIN_MILLISECONDS))
+    microseconds = int(np.count_nonzero(open_times >= MIN_MICROSECONDS))
+    return time_unit_of(open_times.size, milliseconds, microseconds)
+
+
 def time_unit_of(rows: int, milliseconds: int, microseconds: int) -> TimeUnit:
     """Unit of a file's published open times: that of most of them, so that no stray one decides.
 

@@ -1,22 +1,24 @@
 """Reading archive files on the executors: Spark wiring of `bronze.reading`.
 
-Files that are new go through once: `whole_klines_of` gives the rows of those of which every line
-parses, each verified before its first row is given. What it leaves out, and what replaces older
-rows, is read twice: `file_facts` says how each file's reading ends, so that the driver can plan,
-then `klines_of` gives the rows and checks that the bytes are still those of the first reading.
+Files that are new go through once: `whole_files` gives the rows of those of which every line
+parses, each verified before its first row is given, and what the ledger says of them. What it
+leaves out, and what replaces older rows, is read twice: `file_facts` says how each file's reading
+ends, so that the driver can plan, then `klines_of` gives the rows and checks that the bytes are
+still those of the first reading.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 
-from bronze.archive import ArchiveKey, parse_key
+from bronze.archive import ArchiveKey, key_of
 from bronze.contracts import KLINES, REJECTED_LINES
-from bronze.lines import KLINES_SCHEMA, WholeLines, parse_whole
+from bronze.lines import KLINES_SCHEMA, WholeLines, parse_whole, time_unit
 from bronze.object_store import read_source
 from bronze.reading import FileReading, download_failed, read_archive_file, whole_body
 from lakehouse.contracts import TableContract
@@ -105,11 +107,36 @@ def file_facts(
     return _plan(spark, files).mapInArrow(read, _FACTS_DDL).toArrow()
 
 
-def whole_klines_of(spark: SparkSession, root: str, files: Sequence[FileToRead]) -> DataFrame:
-    """The rows of those files that are good in every line, with the columns of bronze.klines.
+@dataclass(frozen=True)
+class WholeFiles:
+    """The rows of those files that are good in every line, and what to know of these files.
 
-    A file gives all of its rows, or none when its bytes are not those of its checksum, it is no
-    good ZIP, or a line of it does not parse; nothing is raised for it.
+    Attributes:
+        klines: With the columns of bronze.klines. A file gives all of its rows, or none when its
+            bytes are not those of its checksum, it is no good ZIP, or a line of it does not parse;
+            nothing is raised for it.
+    """
+
+    klines: DataFrame
+    _keys: Sequence[ArchiveKey]
+    _observed: Observation
+
+    def facts(self) -> dict[str, dict[str, object]] | None:
+        """Source file -> rows, has_header and time_unit of what was appended of `klines`.
+
+        To be asked once an append is done: the facts have come with its rows, and no row is read
+        again for them. Of a replacement Spark observes nothing, so it must not be asked. None if
+        the session does not tell.
+        """
+        told = self._observed.get.get("facts")
+        if told is None:
+            return None
+        facts = map(json.loads, told)
+        return {self._keys[fact.pop("number")].source_file: fact for fact in facts}
+
+
+def whole_files(spark: SparkSession, root: str, files: Sequence[FileToRead]) -> WholeFiles:
+    """Read files once, each verified before its first row is given.
 
     Args:
         spark: The session.
@@ -120,11 +147,9 @@ def whole_klines_of(spark: SparkSession, root: str, files: Sequence[FileToRead])
     def read(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for numbers, bodies in _together(_whole_bodies(root, batches)):
             for some, whole in _parsed(numbers, bodies):
-                of_row = np.repeat(np.array(some, dtype=np.int32), whole.counts)
-                rows = whole.klines.add_column(0, "number", pa.array(of_row))
-                yield from rows.to_batches(max_chunksize=_BATCH_ROWS)
+                yield from _with_facts(some, whole).to_batches(max_chunksize=_BATCH_ROWS)
 
-    keys = [_key(file.source_file) for file in files]
+    keys = [key_of(file.source_file) for file in files]
     named = pa.table(
         {
             "number": pa.array(np.arange(len(keys), dtype=np.int32)),
@@ -135,8 +160,14 @@ def whole_klines_of(spark: SparkSession, root: str, files: Sequence[FileToRead])
         }
     )
     names = F.broadcast(spark.createDataFrame(named))
-    rows = _plan(spark, files).mapInArrow(read, _ddl(_NUMBERED_SCHEMA))
-    return rows.join(names, "number", "inner").select(*KLINES.column_names)
+    rows = _plan(spark, files).mapInArrow(read, f"{_ddl(_NUMBERED_SCHEMA)}, facts string")
+    observed = Observation()
+    klines = (
+        rows.observe(observed, F.collect_list("facts").alias("facts"))
+        .join(names, "number", "inner")
+        .select(*KLINES.column_names)
+    )
+    return WholeFiles(klines, keys, observed)
 
 
 def klines_of(spark: SparkSession, root: str, files: Sequence[FileToRead]) -> DataFrame:
@@ -202,14 +233,7 @@ def _plan(spark: SparkSession, files: Sequence[FileToRead]) -> DataFrame:
 def _files_in(batch: pa.RecordBatch) -> Iterator[tuple[int, ArchiveKey, str | None]]:
     for parcel in batch.column("files").to_pylist():
         for file in parcel:
-            yield file["number"], _key(file["source_file"]), file["sha256"]
-
-
-def _key(source_file: str) -> ArchiveKey:
-    key = parse_key(source_file)
-    if key is None:
-        raise ArchiveError(f"{source_file} is not the key of a candle file")
-    return key
+            yield file["number"], key_of(file["source_file"]), file["sha256"]
 
 
 def _whole_bodies(root: str, batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, bytes]]:
@@ -251,6 +275,29 @@ def _parsed(numbers: list[int], bodies: list[bytes]) -> Iterator[tuple[list[int]
         alone = parse_whole([body])
         if alone is not None:
             yield [number], alone
+
+
+def _with_facts(numbers: list[int], whole: WholeLines) -> pa.Table:
+    """Candles with the number of their file, and in a file's first row what to know of the file."""
+    starts = np.cumsum(whole.counts) - whole.counts
+    open_times, lines = (whole.klines[name].to_numpy() for name in ("open_time", "line"))
+    facts = [
+        json.dumps(
+            {
+                "number": number,
+                "rows": int(count),
+                "has_header": bool(lines[start] == 2),
+                "time_unit": time_unit(open_times[start : start + count]),
+            }
+        )
+        for number, start, count in zip(numbers, starts, whole.counts, strict=True)
+    ]
+    of_first = np.full(open_times.size, -1)
+    of_first[starts] = np.arange(len(facts))
+    told = pa.array(facts, pa.string()).take(pa.array(of_first, mask=of_first < 0))
+    of_row = np.repeat(np.array(numbers, dtype=np.int32), whole.counts)
+    rows = whole.klines.add_column(0, "number", pa.array(of_row))
+    return rows.append_column("facts", told)
 
 
 def _readings(root: str, batch: pa.RecordBatch, require_checksum: bool) -> Iterator[FileReading]:

@@ -5,7 +5,7 @@ Months are UTC, as `2025-01`, and sort as text.
 
 from calendar import monthrange
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import dataclass
 
 from bronze.archive import Cadence, ListedFile
@@ -65,6 +65,10 @@ class Doubts:
 
 NO_DOUBTS = Doubts()
 
+# Symbol -> periods of all its files of one market and interval, monthly (`2025-01`) and daily
+# (`2025-01-31`): of an archive's millions of files, no more than this is held.
+Listed = Mapping[str, Collection[str]]
+
 
 @dataclass(frozen=True, order=True)
 class Hole:
@@ -112,15 +116,21 @@ def wanted_files(
     return tuple(sorted(wanted, key=lambda file: file.key.source_file))
 
 
-def holes(listed: Iterable[ListedFile], start: str, end: str) -> tuple[Hole, ...]:
+def periods_of(files: Iterable[ListedFile]) -> dict[str, set[str]]:
+    """What `Listed` says of these files."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for file in files:
+        found[file.key.symbol].add(file.key.period)
+    return dict(found)
+
+
+def holes(listed: Listed, start: str, end: str) -> tuple[Hole, ...]:
     """Months from `start` to `end` that a symbol lacks between two months that it has, sorted.
 
-    `listed` are the files of one market and interval, also those outside of `start` to `end`:
-    they show that a symbol lived on. Months before its first file or after its last are no holes.
+    Periods outside of `start` to `end` show that a symbol lived on. Months before its first file
+    or after its last are no holes.
     """
-    months_of: defaultdict[str, set[str]] = defaultdict(set)
-    for file in listed:
-        months_of[file.key.symbol].add(file.key.month)
+    months_of = {symbol: {each[:7] for each in periods} for symbol, periods in listed.items()}
     return tuple(
         sorted(
             Hole(symbol, month)
@@ -131,16 +141,14 @@ def holes(listed: Iterable[ListedFile], start: str, end: str) -> tuple[Hole, ...
     )
 
 
-def missing_days(listed: Iterable[ListedFile], start: str, end: str) -> tuple[Hole, ...]:
+def missing_days(listed: Listed, start: str, end: str) -> tuple[Hole, ...]:
     """Days without a file in months from `start` to `end` that a symbol has as daily files alone.
 
     A day is missing when the symbol has a file before and one after it, also outside of `start`
     to `end`; `Hole.period` is the day. Sorted. Whole months without a file are no days (`holes`
     names those).
     """
-    of_symbol: defaultdict[str, set[str]] = defaultdict(set)
-    for file in listed:
-        of_symbol[file.key.symbol].add(file.key.period)
+    of_symbol = {symbol: set(periods) for symbol, periods in listed.items()}
     return tuple(
         sorted(
             Hole(symbol, day)
@@ -152,6 +160,19 @@ def missing_days(listed: Iterable[ListedFile], start: str, end: str) -> tuple[Ho
     )
 
 
+def hidden_days(
+    listed: Listed, planned: Iterable[ListedFile], start: str, end: str, doubts: Doubts
+) -> bool:
+    """Whether the archive has a daily file, not planned, of a month that turned out broken."""
+    known = {(file.key.symbol, file.key.period) for file in planned}
+    return any(
+        period.startswith(f"{month}-") and (symbol, period) not in known
+        for symbol, month in doubts.broken
+        if start <= month <= end
+        for period in listed.get(symbol, ())
+    )
+
+
 def needs_reading(
     listed: Iterable[ListedFile], ledger: Mapping[str, LedgerEntry]
 ) -> tuple[ListedFile, ...]:
@@ -159,8 +180,8 @@ def needs_reading(
 
     A file is skipped when it was ingested and its published checksum and size have not changed
     since, and a daily file when bronze holds its month as a whole: an older listing may lack the
-    monthly file. All others are read, again if need be: a republished one, one that failed, and a
-    daily one whose month is no longer whole.
+    monthly file. All others are read, again if need be: a republished one, one that failed, one
+    without a checksum, and a daily one whose month is no longer whole.
     """
     whole = whole_months(ledger)
     return tuple(
@@ -211,6 +232,8 @@ def _is_unchanged(file: ListedFile, entry: LedgerEntry | None) -> bool:
         file.failure is None
         and entry is not None
         and entry.status == "ingested"
+        # Of a file without a checksum only its bytes can tell.
+        and file.published_sha256 is not None
         and entry.published_sha256 == file.published_sha256
         and entry.size_bytes == file.size_bytes
         # Superseded days are left out before, while their month is whole.

@@ -7,20 +7,16 @@ then the ZIP is unpacked (`bronze.unpack`), then its lines are parsed (`bronze.l
 import hashlib
 from dataclasses import dataclass, field
 
-import numpy as np
 import pyarrow as pa
 
 from bronze.archive import ArchiveKey
 from bronze.contracts import FileStatus, TimeUnit
 from bronze.lines import (
     KLINES_SCHEMA,
-    MIN_MICROSECONDS,
-    MIN_MILLISECONDS,
     REJECTED_SCHEMA,
-    IntArray,
     ParsedLines,
     parse_lines,
-    time_unit_of,
+    time_unit,
 )
 from bronze.unpack import FileRefused, unpack
 
@@ -105,7 +101,7 @@ def read_archive_file(
         size_bytes,
         sha256,
         lines.has_header,
-        _time_unit(lines.klines["open_time"].to_numpy()),
+        time_unit(lines.klines["open_time"].to_numpy()),
         lines.klines,
         lines.rejected,
     )
@@ -144,13 +140,6 @@ def _verified(
             "checksum_mismatch", f"its SHA-256 is {sha256}, published is {published_sha256}"
         )
     return unpack(content, key.member_name)
-
-
-def _time_unit(open_times: IntArray) -> TimeUnit:
-    milliseconds, microseconds = (
-        int(np.count_nonzero(open_times >= least)) for least in (MIN_MILLISECONDS, MIN_MICROSECONDS)
-    )
-    return time_unit_of(open_times.size, milliseconds, microseconds)
 
 
 def _why_no_candle(lines: ParsedLines) -> str:

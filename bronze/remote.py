@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -35,15 +36,14 @@ class RemoteListing:
     """What an http archive holds of the wanted symbols, and what became of the wanted files.
 
     Attributes:
-        files: Every file that was listed. The wanted ones are landed or have a `failure`; the
-            others have no checksum.
+        listed: Every file that was listed, by symbol and period.
         unexpected: Keys of the ZIPs whose names do not fit.
-        account: What became of each wanted file.
+        account: What became of each wanted file: it is landed or has a `failure`.
         universe: The wanted symbols that have a file.
         names: All symbols that have a folder.
     """
 
-    files: list[ListedFile] = field(default_factory=list)
+    listed: dict[str, tuple[str, ...]] = field(default_factory=dict)
     unexpected: list[str] = field(default_factory=list)
     account: LandingAccount = field(default_factory=LandingAccount)
     universe: Universe = field(default_factory=lambda: Universe(()))
@@ -76,7 +76,6 @@ def land_archive(
     }
     names = frozenset[str]().union(*symbols.values())
     found = RemoteListing(universe=universe_of(names), names=names)
-    others: list[ListedFile] = []
     root = Path(archive.landing)
 
     def land(symbol: str) -> None:
@@ -94,7 +93,9 @@ def land_archive(
                 doubts.damaged,
             )
         found.unexpected.extend(unexpected)
-        others.extend(file for file in listed if file.key.source_file not in wanted)
+        if remotes:
+            # The periods of one symbol are those of the others: one text each serves them all.
+            found.listed[symbol] = tuple(sys.intern(each.key.period) for each in remotes)
 
     with (
         locked(root),
@@ -105,10 +106,9 @@ def land_archive(
         for _ in lister.map(land, found.universe.symbols):
             pass
     found.account = landing.account
-    found.files = [*landing.account.files, *others]
     found.unexpected.sort()
     # A symbol may have a folder, and no file of this interval in it.
-    found.universe = found.universe.restricted_to({file.key.symbol for file in found.files})
+    found.universe = found.universe.restricted_to(found.listed)
     return found
 
 

@@ -20,7 +20,7 @@ from bronze.exchange import ExchangeSymbol, exchange_symbols
 from bronze.http import Http, Sleep
 from bronze.landing import LandingAccount
 from bronze.object_store import list_objects
-from bronze.plan import NO_DOUBTS, Doubts
+from bronze.plan import NO_DOUBTS, Doubts, Listed, periods_of
 from bronze.remote import LISTINGS_AT_ONCE, land_archive
 from bronze.universe import (
     Universe,
@@ -45,7 +45,8 @@ class Source:
 
     Attributes:
         root: Folder, absolute, or URI that holds `data/` with the wanted files.
-        files: Files of the universe, also those outside of the wanted months.
+        files: Files of the universe, the wanted ones among them.
+        listed: All files of the universe, also those outside of the wanted months.
         unexpected: Keys of the ZIPs whose names do not fit, sorted.
         universe: The symbols.
         names: All symbols that the archive names.
@@ -55,6 +56,7 @@ class Source:
 
     root: str
     files: tuple[ListedFile, ...]
+    listed: Listed
     unexpected: tuple[str, ...]
     universe: Universe
     names: frozenset[str]
@@ -80,6 +82,7 @@ def open_source(
     stop = stop_event()
     http = Http(settings.archive.transfers + LISTINGS_AT_ONCE, sleep or sleep_using_event(stop))
     figures: dict[str, str] = {}
+    listed: Listed
     exchange: list[ExchangeSymbol] = []
     if settings.universe.mode in _ASKS_THE_EXCHANGE:
         addresses = getattr(settings.exchange, settings.archive.market)
@@ -93,20 +96,23 @@ def open_source(
         root = str(Path(archive.landing).absolute())
         universe_of = partial(_universe, settings, exchange)
         found = land_archive(http, archive, universe_of, stop, doubts)
-        files, unexpected, universe = found.files, found.unexpected, found.universe
-        names = found.names
+        files, listed, unexpected = found.account.files, found.listed, found.unexpected
+        universe, names = found.universe, found.names
         figures |= _told(found.account)
     else:
         root = archive.url if archive.is_remote else str(Path(archive.url).absolute())
-        files, unexpected = _walk(root, archive)
-        names = frozenset(file.key.symbol for file in files)
+        walked, unexpected = _walk(root, archive)
+        names = frozenset(file.key.symbol for file in walked)
         universe = _universe(settings, exchange, names)
-    inside = set(universe.symbols)
+        inside = set(universe.symbols)
+        files = [file for file in walked if file.key.symbol in inside]
+        listed = periods_of(files)
     if universe.bias:
         figures["universe"] = f"{settings.universe.mode}: {universe.bias}"
     return Source(
         root,
-        tuple(file for file in files if file.key.symbol in inside),
+        tuple(files),
+        listed,
         tuple(unexpected),
         universe,
         names,

@@ -1,64 +1,69 @@
-"""The symbols that the archive names, and what it lacks of each: `bronze.archive_symbols`."""
+"""The symbols that the archive names, and what it lacks of each: `bronze.archive_symbols`.
+
+Files are listed of the universe's symbols alone: over http, those of all others would take more
+requests than the data. The others are there by name.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
-from bronze.archive import ListedFile
 from bronze.contracts import ARCHIVE_SYMBOLS
-from bronze.plan import holes, missing_days
+from bronze.plan import Listed, holes, missing_days
+from bronze.source import Source
 from lakehouse.sql import equals, is_in
 from lakehouse.tasks import TaskContext
 
 _RUN = ("run_id", "listed_at")
 
 
-def named_symbols(listed: Iterable[ListedFile]) -> dict[str, dict[str, Any]]:
+def named_symbols(listed: Listed, names: Iterable[str] = ()) -> dict[str, dict[str, Any]]:
     """Symbol -> its first and last month, number of files and missing periods.
 
     A period is missing when the symbol has a file before and one after it: a month without any
-    file, or a day of a month that has daily files alone.
+    file, or a day of a month that has daily files alone. Of `names` whose files are not listed,
+    months and number are None.
     """
-    files = list(listed)
-    months: defaultdict[str, list[str]] = defaultdict(list)
-    for file in files:
-        months[file.key.symbol].append(file.key.month)
+    unknown: dict[str, Any] = dict.fromkeys(("first_month", "last_month", "files"))
+    found = {name: {"symbol": name, **unknown, "missing": []} for name in names}
+    if not listed:
+        return found
     missing: defaultdict[str, list[str]] = defaultdict(list)
-    every = [month for of_symbol in months.values() for month in of_symbol]
-    if files:
-        life = min(every), max(every)
-        for hole in (*holes(files, *life), *missing_days(files, *life)):
-            missing[hole.symbol].append(hole.period)
-    return {
+    life = min(map(min, listed.values()))[:7], max(map(max, listed.values()))[:7]
+    for hole in (*holes(listed, *life), *missing_days(listed, *life)):
+        missing[hole.symbol].append(hole.period)
+    return found | {
         symbol: {
             "symbol": symbol,
-            "first_month": min(of_symbol),
-            "last_month": max(of_symbol),
-            "files": len(of_symbol),
+            "first_month": min(periods)[:7],
+            "last_month": max(periods)[:7],
+            "files": len(periods),
             "missing": sorted(missing[symbol]),
         }
-        for symbol, of_symbol in months.items()
+        for symbol, periods in listed.items()
     }
 
 
-def record_symbols(context: TaskContext, listed: Sequence[ListedFile]) -> int:
+def record_symbols(context: TaskContext, source: Source) -> int:
     """Write what is new or changed; returns the number of symbols that are.
 
-    A symbol that a listing names no more stays as it was: its candles are still there.
+    A symbol that a listing names no more, or whose files it does not list this time, stays as it
+    was: its candles are still there.
     """
     scope = context.settings.scope
     known = {}
-    if not context.lake.create(ARCHIVE_SYMBOLS):
+    if not context.lake.is_unwritten(ARCHIVE_SYMBOLS):
         table = context.lake.read_own(ARCHIVE_SYMBOLS).where(equals(scope)).toArrow()
         known = {
             row["symbol"]: {name: row[name] for name in row if name not in (*scope, *_RUN)}
             for row in table.to_pylist()
         }
+    others = source.names - {*source.universe.absent, *known}
     changed = [
         {**row, **scope, "run_id": context.run_id, "listed_at": context.now}
-        for symbol, row in named_symbols(listed).items()
+        for symbol, row in named_symbols(source.listed, others).items()
         if row != known.get(symbol)
     ]
     if changed:

@@ -18,6 +18,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
+from lakehouse.conformity import column_types, conform
 from lakehouse.contracts import LAYERS, TableContract
 from lakehouse.creation import until_made
 from lakehouse.errors import TableError, WriteConflict
@@ -38,7 +39,16 @@ log = logging.getLogger(__name__)
 # Tables that a session has made or compared with their contract, so that each task need not.
 _created: WeakKeyDictionary[SparkSession, dict[str, TableContract]] = WeakKeyDictionary()
 
+# Tables that a session has made and nobody, as far as it knows, has written into.
+_unwritten: WeakKeyDictionary[SparkSession, dict[str, bool]] = WeakKeyDictionary()
+
 _renewing = Lock()
+
+# Version of a table's first rows: 0 is its creation. They are appended and replace nothing.
+FIRST_VERSION = 1
+
+# Delta takes one commit of this name and number into a table, however many writers try.
+_FIRST = {"txnAppId": "candlelake-first", "txnVersion": "1"}
 
 # Errors of Delta's optimistic concurrency.
 _CONFLICTS = ("DELTA_CONCURRENT", "DELTA_METADATA_CHANGED", "DELTA_PROTOCOL_CHANGED")
@@ -160,11 +170,11 @@ class Lake:
     def exists(self, contract: TableContract) -> bool:
         """Whether the table has been created, without creating it."""
         if self._catalog is None and "://" not in self._warehouse:
-            return (Path(self._location(contract.full_name)) / "_delta_log").is_dir()
+            return _is_table(Path(self._location(contract.full_name)))
         return self._spark.catalog.tableExists(self.name(contract))
 
     def create(self, contract: TableContract) -> bool:
-        """Make the table unless it is there; returns whether it is new, and so need not be read.
+        """Make the table unless it is there; returns whether it is new.
 
         Raises:
             TableError: It is there with other columns, or its folder holds no table.
@@ -174,29 +184,44 @@ class Lake:
         if created.get(name) == contract:
             return False
         is_new = not self.exists(contract)
-        if self._catalog:
-            self._spark.sql(f"CREATE SCHEMA IF NOT EXISTS {self._catalog}.{contract.layer}")
-        schema = until_made(lambda: self._made(contract), self._location(contract))
-        found = _column_types(schema)
+        location = self._location(contract.full_name)
+        found = column_types(until_made(lambda: self._made(contract, is_new), location))
         empty = self._spark.createDataFrame([], schema_of(contract))
-        if found != _column_types(empty.schema):
+        if found != column_types(empty.schema):
             raise TableError(
                 f"{contract.full_name} in {self._warehouse} has other columns than this version "
                 "of candlelake writes: name another warehouse, or migrate the table"
             )
         created[name] = contract
+        if is_new:
+            _unwritten.setdefault(self._spark, {}).setdefault(name, True)
         return is_new
 
-    def _made(self, contract: TableContract) -> StructType:
+    def is_unwritten(self, contract: TableContract) -> bool:
+        """Whether the table may have had no rows ever; asked of Delta once in a session."""
+        self.create(contract)
+        known = _unwritten.setdefault(self._spark, {})
         name = self.name(contract)
+        if name not in known:
+            known[name] = self.version(contract) == 0
+        return known[name]
+
+    def _made(self, contract: TableContract, is_new: bool) -> StructType:
+        name = self.name(contract)
+        if is_new:
+            self._make(contract, name)
+        self._renew(contract)
+        return self._spark.table(name).schema
+
+    def _make(self, contract: TableContract, name: str) -> None:
+        if self._catalog:
+            self._spark.sql(f"CREATE SCHEMA IF NOT EXISTS {self._catalog}.{contract.layer}")
         try:
             self._spark.sql(create_statement(contract, name))
         except Exception as error:
             # Of two tasks that create a table at once, one is told so, and finds it there.
             if not _is_conflict(error):
                 raise
-        self._renew(contract)
-        return self._spark.table(name).schema
 
     def _renew(self, contract: TableContract) -> None:
         name = self.name(contract)
@@ -257,10 +282,38 @@ class Lake:
     def _write(self, contract: TableContract, frame: DataFrame, where: str | None) -> int:
         self.create(contract)
         started = time.monotonic()
+        types = column_types(self._spark.table(self.name(contract)).schema)
+        conforming = conform(contract, frame, types)
+        version = None
+        if where is not None and self.is_unwritten(contract):
+            version = self._commit_first(contract, conforming)
+        if version is None:
+            version = self._commit(contract, conforming, where)
+        _unwritten.setdefault(self._spark, {})[self.name(contract)] = False
+        self.written_versions[contract.full_name] = version
+        seconds = time.monotonic() - started
+        log.debug("%s: version %d written in %.1f s", contract.full_name, version, seconds)
+        return version
+
+    def _commit_first(self, contract: TableContract, frame: DataFrame) -> int | None:
+        """Append what would replace nothing, in a third of the time; None if another was first.
+
+        Whoever finds a table without a commit appends under one name, which Delta takes once: of
+        two runs that both found it so, the second then replaces what the first has written.
+        """
         token = uuid.uuid4().hex
-        types = _column_types(self._spark.table(self.name(contract)).schema)
-        conforming = _conform(contract, frame, types)
-        writer = conforming.write.format("delta").option("userMetadata", token)
+        writer = frame.write.format("delta").mode("append").options(**_FIRST, userMetadata=token)
+        try:
+            writer.saveAsTable(self.name(contract))
+        except Exception as error:
+            if not _is_conflict(error):
+                raise
+            return None
+        return self._note_commit(contract, token)
+
+    def _commit(self, contract: TableContract, frame: DataFrame, where: str | None) -> int:
+        token = uuid.uuid4().hex
+        writer = frame.write.format("delta").option("userMetadata", token)
         if where is None:
             writer = writer.mode("append")
         else:
@@ -268,21 +321,19 @@ class Lake:
         with _conflict_named(contract.full_name):
             writer.saveAsTable(self.name(contract))
         version = self._note_commit(contract, token)
-        seconds = time.monotonic() - started
-        log.debug("%s: version %d written in %.1f s", contract.full_name, version, seconds)
-        return version
+        # Delta commits no append without rows: the newest version is then as good as its own.
+        return self.version(contract) if version is None else version
 
-    def _note_commit(self, contract: TableContract, token: str) -> int:
-        """Remember the version and the rows of our commit; returns the version."""
+    def _note_commit(self, contract: TableContract, token: str) -> int | None:
+        """Count the rows of our commit; returns its version, None when Delta made none."""
         history = self._history(self.name(contract), _HISTORY_DEPTH)
         own = next((row for row in history if row["userMetadata"] == token), None)
-        # Delta commits no append without rows: the newest version is then as good as its own.
-        version = int((own or history[0])["version"])
-        rows = _rows_of_commit(own) if own else 0
+        if own is None:
+            return None
+        rows = _rows_of_commit(own)
         known = self.rows_written is not None and rows is not None
         self.rows_written = (self.rows_written or 0) + (rows or 0) if known else None
-        self.written_versions[contract.full_name] = version
-        return version
+        return int(own["version"])
 
     def _newest(self, name: str) -> int:
         return int(self._history(name, 1)[0]["version"])
@@ -341,8 +392,13 @@ def _place_of(warehouse: str) -> str:
 
 def _local_tables(warehouse: str) -> list[str]:
     root = Path(warehouse).absolute()
-    logs = [log for layer in LAYERS for log in root.glob(f"{layer}/*/_delta_log") if log.is_dir()]
-    return sorted(f"{log.parent.parent.name}.{log.parent.name}" for log in logs)
+    folders = (folder for layer in LAYERS for folder in root.glob(f"{layer}/*"))
+    return sorted(f"{each.parent.name}.{each.name}" for each in folders if _is_table(each))
+
+
+def _is_table(folder: Path) -> bool:
+    # A run that was killed while it made the table may have left an empty log.
+    return any((folder / "_delta_log").glob("*.json"))
 
 
 def _tables_at(spark: SparkSession, uri: str) -> list[str]:
@@ -364,27 +420,6 @@ def _rows_of_commit(commit: Row) -> int | None:
     metrics = commit["operationMetrics"] or {}
     rows = metrics.get("numOutputRows")
     return None if rows is None else int(rows) - int(metrics.get("numCopiedRows") or 0)
-
-
-def _conform(contract: TableContract, frame: DataFrame, types: Mapping[str, str]) -> DataFrame:
-    """The contract's columns in its order; drift is an error, never merged in silence."""
-    if set(frame.columns) != set(contract.column_names):
-        missing = sorted(set(contract.column_names) - set(frame.columns))
-        unknown = sorted(set(frame.columns) - set(contract.column_names))
-        raise TableError(f"{contract.full_name}: missing columns {missing}, unknown {unknown}")
-    # Delta would cast, and make 1 of 1.7.
-    other = [
-        f"{name} is {given} and not {types[name]}"
-        for name, given in _column_types(frame.schema).items()
-        if given != types[name]
-    ]
-    if other:
-        raise TableError(f"{contract.full_name}: column {', '.join(other)}")
-    return frame.select(*contract.column_names)
-
-
-def _column_types(schema: StructType) -> dict[str, str]:
-    return {field.name: field.dataType.simpleString() for field in schema.fields}
 
 
 @contextmanager

@@ -42,7 +42,8 @@ def with_silent_symbols(listed: pa.Table, named: pa.Table) -> pa.Table:
 
     Args:
         listed: `listings`.
-        named: Rows of bronze.archive_symbols of the same market and interval.
+        named: Rows of bronze.archive_symbols of the same market and interval. Of a symbol outside
+            of the universe no file is known, so nothing is said.
     """
     last_bar = pc.max(listed["last_open_time"]).as_py()
     known = set(listed["symbol"].to_pylist())
@@ -54,7 +55,7 @@ def with_silent_symbols(listed: pa.Table, named: pa.Table) -> pa.Table:
             "status": "ended" if row["last_month"] < f"{last_bar:%Y-%m}" else "trading",
         }
         for row in named.to_pylist()
-        if row["symbol"] not in known
+        if row["symbol"] not in known and row["last_month"] is not None
     ]
     return pa.concat_tables([listed, pa.Table.from_pylist(silent, listed.schema)])
 

@@ -104,6 +104,13 @@ def checksum(text_of: Callable[[str, str], str | None]) -> Publish:
     return publish
 
 
+def unreadable(root: Path, symbol: str) -> None:
+    """A file that is there and has a checksum, and of which no byte can be read."""
+    key = put_file(root, symbol, MONTH, GOOD, interval="1d")
+    (root / key).unlink()
+    (root / key).symlink_to("/proc/self/mem")  # nothing is mapped where it begins
+
+
 def _put(root: Path, symbol: str, content: bytes, *, zipped: bool = True) -> None:
     put_file(root, symbol, MONTH, content, interval="1d", zipped=zipped)
 
@@ -139,6 +146,7 @@ EXTRA = candle(FIRST + timedelta(days=8), 24, 100.5)
 FEBRUARY = candle(datetime(2025, 2, 1, tzinfo=UTC), 24, 100.0)
 
 FILES = (
+    Case("a file whose bytes cannot be had", "download_failed", unreadable),
     Case("a ZIP that is cut short", "corrupt_zip", zipped(lambda zip_: zip_[:-40])),
     Case("an empty file", "corrupt_zip", raw(b"")),
     Case(

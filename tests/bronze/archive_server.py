@@ -20,6 +20,7 @@ from xml.sax.saxutils import escape
 LISTING = "/listing"
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 
+SLOW_SECONDS = 0.03
 ENDLESS_BYTES = 100_000_000
 _PIECE = b"x" * 65_536
 
@@ -58,6 +59,7 @@ class ServedArchive:
         etags: Whether answers carry an ETag.
         requests: (path with its query, Range header) of every request, in order.
         sent: Path -> bytes of bodies that were sent.
+        over: Set when the server ends.
     """
 
     root: Path
@@ -74,6 +76,7 @@ class ServedArchive:
     sent: Counter[str] = field(default_factory=Counter)
     lock: threading.Lock = field(default_factory=threading.Lock)
     counts: Counter[str] = field(default_factory=Counter)
+    over: threading.Event = field(default_factory=threading.Event)
 
     @property
     def listing_url(self) -> str:
@@ -115,6 +118,7 @@ def served(root: Path) -> Iterator[ServedArchive]:
     try:
         yield archive
     finally:
+        archive.over.set()
         server.shutdown()
         server.server_close()
         thread.join()
@@ -199,9 +203,12 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self.send_header("Content-Length", str(len(whole)))
         self.end_headers()
-        pieces = [body[i : i + 64] for i in range(0, len(body), 64)] if fault == "slow" else [body]
-        for piece in pieces:
-            self.wfile.write(piece)
+        third = max(1, len(body) // 3) if fault in ("slow", "stall") else len(body) or 1
+        for start in range(0, len(body), third):
+            if start:
+                # A stalled body waits until the test is over, a slow one a moment.
+                self.served.over.wait(SLOW_SECONDS if fault == "slow" else None)
+            self.wfile.write(body[start : start + third])
             self.wfile.flush()
         with self.served.lock:
             self.served.sent[unquote(urlsplit(self.path).path).lstrip("/")] += len(body)

@@ -1,11 +1,15 @@
 """Retries, seen from a server that fails: how often it is asked, and how long is waited."""
 
+import itertools
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
+from typing import Any
 
 import pytest
+import requests
+from requests.adapters import HTTPAdapter
 
 from bronze.http import ATTEMPTS, Http, RequestFailed
 
@@ -129,6 +133,35 @@ def test_a_body_that_breaks_off_is_asked_for_again(scripts: list[Script]) -> Non
     script, http, _ = ask(scripts, (200, {"Content-Length": "9"}, b"body"), OK)
     assert http.read(script.url, bytes) == b"body"
     assert script.asked == 2
+
+
+def test_a_body_that_hardly_moves_is_given_up_and_asked_for_again(scripts: list[Script]) -> None:
+    body = b"x" * 60_000
+    script, _, waits = ask(scripts, (200, {}, body))
+    slow = Http(2, waits.append, clock=itertools.count(0.0, 40.0).__next__)
+    with pytest.raises(RequestFailed, match=r"bytes in 80 s: too slow .*8 attempts"):
+        slow.read(script.url, bytes)
+    assert script.asked == ATTEMPTS == len(waits) + 1
+    # The same body, a second for each piece: long, but it moves.
+    steady = Http(2, waits.append, clock=itertools.count().__next__)
+    assert steady.read(script.url, bytes) == body
+    assert script.asked == ATTEMPTS + 1
+
+
+def test_a_server_that_says_nothing_is_waited_for_half_a_minute(
+    scripts: list[Script], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: list[object] = []
+    send = HTTPAdapter.send
+
+    def seen(self: HTTPAdapter, *given: Any, **named: Any) -> requests.Response:
+        limits.append(named["timeout"])
+        return send(self, *given, **named)
+
+    monkeypatch.setattr(HTTPAdapter, "send", seen)
+    script, http, _ = ask(scripts, OK)
+    assert http.read(script.url, bytes) == b"body"
+    assert limits == [30]
 
 
 def test_a_server_that_never_recovers_is_named(scripts: list[Script]) -> None:

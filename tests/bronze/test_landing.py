@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -20,9 +21,9 @@ from hypothesis import strategies as st
 from bronze import landing
 from bronze.archive import CHECKSUM_SUFFIX, list_folder
 from bronze.download import part_name
-from bronze.http import ATTEMPTS, Http
+from bronze.http import ATTEMPTS, TIMEOUT_SECONDS, Http
 from bronze.landed import RECORD_NAME
-from bronze.plan import Doubts, holes, wanted_files
+from bronze.plan import Doubts, periods_of, wanted_files
 from bronze.remote import RemoteListing, land_archive
 from bronze.universe import Universe, named_universe
 from lakehouse.errors import ArchiveError, EnvironmentProblem
@@ -132,7 +133,8 @@ def test_a_second_run_asks_for_the_listing_alone(archive: ServedArchive, tmp_pat
     assert archive.object_requests() == []
     assert archive.requests
     assert (len(second.account.kept), second.account.landed) == (15, [])
-    assert sorted(map(str, second.files)) == sorted(map(str, first.files))
+    assert sorted(map(str, second.account.files)) == sorted(map(str, first.account.files))
+    assert second.listed == first.listed
 
 
 def test_what_is_listed_plans_the_same_as_the_folder(
@@ -148,11 +150,12 @@ def test_what_is_listed_plans_the_same_as_the_folder(
         for file in list_folder(archive.root, "um", "1d", cadence).files
     ]
     for start, end in (("2024-10", "2025-05"), ("2024-12", "2025-02"), ("2024-11", "2025-01")):
-        remote = land(archive, tmp_path / start, start=start, end=end).files
-        assert holes(remote, start, end) == holes(folder, start, end)
-        listed = wanted_files(remote, start, end)
-        assert listed == wanted_files(folder, start, end)
-        assert {each.key for each in remote} == {each.key for each in folder}
+        remote = land(archive, tmp_path / start, start=start, end=end)
+        assert {symbol: set(periods) for symbol, periods in remote.listed.items()} == (
+            periods_of(folder)
+        )
+        wanted = sorted(remote.account.files, key=lambda file: file.key.source_file)
+        assert tuple(wanted) == wanted_files(folder, start, end)
 
 
 def test_misnamed_zips_are_reported_and_left(archive: ServedArchive, tmp_path: Path) -> None:
@@ -646,6 +649,30 @@ def test_broken_off_it_never_looks_complete(archive: ServedArchive, tmp_path: Pa
     with pytest.raises(EnvironmentProblem, match="a new run goes on from here"):
         land_archive(http, settings_of(archive, tmp_path / "landing"), everything, stop)
     land(archive, tmp_path / "landing")
+    assert files_of(tmp_path / "landing") == wanted_of(archive.root)
+
+
+def test_a_stop_is_seen_while_a_body_stands_still(archive: ServedArchive, tmp_path: Path) -> None:
+    stop = threading.Event()
+
+    def stall(path: str, count: int) -> str | None:
+        if path != "/" + KEY:
+            return None
+        threading.Timer(0.5, stop.set).start()
+        return "stall"
+
+    archive.faults = stall
+    http = Http(4, lambda seconds: None)
+    started = time.monotonic()
+    with pytest.raises(EnvironmentProblem, match="a new run goes on from here"):
+        land_archive(http, settings_of(archive, tmp_path / "landing"), everything, stop)
+    assert time.monotonic() - started < TIMEOUT_SECONDS / 2
+    (part,) = (tmp_path / "landing").rglob("*.part")
+    had = part.stat().st_size
+    archive.faults = lambda path, count: None
+    archive.forget()
+    land(archive, tmp_path / "landing")
+    assert ("/" + KEY, f"bytes={had}-") in archive.requests
     assert files_of(tmp_path / "landing") == wanted_of(archive.root)
 
 

@@ -10,14 +10,17 @@ from bronze.archive import Cadence, ListedFile, files_prefix, parse_key
 from bronze.contracts import FileStatus
 from bronze.plan import (
     CUT_SHORT,
+    Doubts,
     Hole,
     LedgerEntry,
     daily_files_of,
     doubts_of,
+    hidden_days,
     holes,
     missing_days,
     months_between,
     needs_reading,
+    periods_of,
     wanted_files,
     whole_months,
 )
@@ -104,15 +107,16 @@ def test_holes_lie_between_months_that_exist() -> None:
         listed("BTCUSDT", "2025-04"),
         listed("NEWUSDT", "2025-03"),
     ]
-    assert holes(files, "2024-10", "2025-12") == (
+    periods = periods_of(files)
+    assert holes(periods, "2024-10", "2025-12") == (
         Hole("BTCUSDT", "2024-11"),
         Hole("BTCUSDT", "2024-12"),
         Hole("BTCUSDT", "2025-03"),
     )
     # A month outside of the range shows that the symbol lived on, and is itself not asked for.
-    assert holes(files, "2024-12", "2025-02") == (Hole("BTCUSDT", "2024-12"),)
-    assert holes(files, "2026-01", "2026-12") == ()
-    assert holes([], "2024-10", "2025-12") == ()
+    assert holes(periods, "2024-12", "2025-02") == (Hole("BTCUSDT", "2024-12"),)
+    assert holes(periods, "2026-01", "2026-12") == ()
+    assert holes({}, "2024-10", "2025-12") == ()
 
 
 MONTHS = [str(month) for month in pd.period_range("2024-11", "2025-04", freq="M")]
@@ -132,7 +136,7 @@ def test_every_month_is_covered_once_or_named(
     files: list[ListedFile], start: str, end: str
 ) -> None:
     wanted = wanted_files(files, start, end)
-    missing = {(hole.symbol, hole.period) for hole in holes(files, start, end)}
+    missing = {(hole.symbol, hole.period) for hole in holes(periods_of(files), start, end)}
     for symbol in ("BTCUSDT", "ETHUSDT"):
         has = {file.key.month for file in files if file.key.symbol == symbol}
         for month in MONTHS:
@@ -159,12 +163,29 @@ def test_days_are_missing_between_two_files_of_a_month_without_a_monthly_one() -
         listed("XRPUSDT", "2025-01"),
     ]
     days = ("2025-02-01", "2025-02-02", "2025-02-04", "2025-03-01")
-    assert missing_days(files, "2025-01", "2025-03") == tuple(Hole("BTCUSDT", day) for day in days)
+    missing = missing_days(periods_of(files), "2025-01", "2025-03")
+    assert missing == tuple(Hole("BTCUSDT", day) for day in days)
     # The last day of the range is missing too: a later file shows that the symbol lived on.
-    later = [listed("ADAUSDT", "2025-01-30"), listed("ADAUSDT", "2025-02-01")]
+    later = {"ADAUSDT": ("2025-01-30", "2025-02-01")}
     assert missing_days(later, "2025-01", "2025-01") == (Hole("ADAUSDT", "2025-01-31"),)
     assert missing_days(later, "2025-02", "2025-02") == ()
-    assert missing_days([], "2025-01", "2025-03") == ()
+    assert missing_days({}, "2025-01", "2025-03") == ()
+
+
+def test_days_come_to_light_when_their_month_turns_out_broken() -> None:
+    archive = {"BTCUSDT": ("2025-01", "2025-01-05", "2025-02-01"), "ETHUSDT": ("2025-01-05",)}
+    january = listed("BTCUSDT", "2025-01")
+    day = listed("BTCUSDT", "2025-01-05")
+
+    def hidden(broken: set[tuple[str, str]], *planned: ListedFile, end: str = "2025-03") -> bool:
+        return hidden_days(archive, planned, "2025-01", end, Doubts(frozenset(broken)))
+
+    assert hidden({("BTCUSDT", "2025-01")}, january)
+    assert not hidden({("BTCUSDT", "2025-01")}, january, day)
+    assert not hidden(set(), january)
+    assert not hidden({("BTCUSDT", "2025-03"), ("NEWUSDT", "2025-01")}, january)
+    assert hidden({("BTCUSDT", "2025-02")}, january)
+    assert not hidden({("BTCUSDT", "2025-02")}, january, end="2025-01")
 
 
 def test_an_ingested_and_unchanged_file_is_skipped() -> None:
@@ -187,6 +208,13 @@ def test_a_changed_or_failed_file_is_read_again(changes: dict[str, Any]) -> None
     assert needs_reading([file], {file.key.source_file: entry(file, **changes)}) == (file,)
 
 
+def test_a_file_without_a_checksum_is_read_again_whatever_its_size_says() -> None:
+    unsigned = replace(listed("BTCUSDT", "2025-01"), published_sha256=None)
+    known = entry(unsigned, published_sha256=None)
+    assert (known.status, known.size_bytes) == ("ingested", unsigned.size_bytes)
+    assert needs_reading([unsigned], {unsigned.key.source_file: known}) == (unsigned,)
+
+
 def test_new_files_are_read_in_the_given_order() -> None:
     old, new, newer = (listed("BTCUSDT", f"2025-0{month}") for month in (1, 2, 3))
     assert needs_reading([newer, old, new], {old.key.source_file: entry(old)}) == (newer, new)
@@ -196,8 +224,9 @@ def test_a_checksum_that_disappeared_or_appeared_is_a_change() -> None:
     with_checksum = listed("BTCUSDT", "2025-01")
     without = replace(with_checksum, published_sha256=None)
     ledger = {without.key.source_file: entry(without)}
-    assert needs_reading([without], ledger) == ()
     assert needs_reading([with_checksum], ledger) == (with_checksum,)
+    signed = {with_checksum.key.source_file: entry(with_checksum)}
+    assert needs_reading([without], signed) == (without,)
 
 
 def test_a_day_is_read_only_while_its_month_is_not_there_as_a_whole() -> None:

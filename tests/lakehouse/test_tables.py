@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 from deltalake import DeltaTable
 
-from lakehouse import creation
+from lakehouse import creation, tables
 from lakehouse.contracts import Column, TableContract
 from lakehouse.errors import TableError, WriteConflict
 from lakehouse.tables import Lake, register_tables, require_tables
@@ -181,6 +181,16 @@ def test_an_empty_frame_is_no_error(lake: Lake) -> None:
     assert rows_in(lake) == [row(1)]
 
 
+def test_the_first_commit_replaces_nothing_even_if_it_has_no_row(
+    spark: SparkSession, lake: Lake
+) -> None:
+    assert lake.replace(BARS, lake.frame(BARS, []), where="id = 1") == tables.FIRST_VERSION
+    assert lake.replace(BARS, lake.frame(BARS, [row(1)]), where="id = 1") == 2
+    told = spark.sql(f"DESCRIBE HISTORY {lake.name(BARS)}").orderBy("version").collect()
+    modes = [each["operationParameters"].get("mode") for each in told]
+    assert modes == [None, "Append", "Overwrite"]
+
+
 def test_writers_at_the_same_time_lose_nothing(spark: SparkSession, settings: Settings) -> None:
     lakes = [Lake(spark, settings.warehouse) for _ in range(3)]
     frames = [lakes[0].frame(BARS, [row(number)]) for number in range(3)]
@@ -240,6 +250,36 @@ def test_a_folder_that_holds_no_table_is_named(
     assert rows_in(lake) == [row(1)]
 
 
+def test_of_those_that_find_a_table_without_rows_one_is_first_and_the_others_replace(
+    spark: SparkSession, settings: Settings
+) -> None:
+    january = "month = '2025-01'"
+    Lake(spark, settings.warehouse).create(BARS)
+    together = Barrier(2, timeout=300)
+
+    def write(price: float) -> bool:
+        lake = Lake(spark, settings.warehouse)
+        frame = lake.frame(BARS, [row(1, price=price), row(2, price=price)])
+        together.wait()
+        try:
+            lake.replace(BARS, frame, where=january)
+        except WriteConflict:
+            return False
+        return True
+
+    with ThreadPoolExecutor(2) as pool:
+        assert any(pool.map(write, (1.0, 2.0)))
+    lake = Lake(spark, settings.warehouse)
+    assert [each["id"] for each in rows_in(lake)] == [1, 2]
+    assert len({each["price"] for each in rows_in(lake)}) == 1
+
+    # A process that found no row yet comes after another's first commit.
+    tables._unwritten[spark][lake.name(BARS)] = True
+    before = lake.version(BARS)
+    assert lake.replace(BARS, lake.frame(BARS, [row(3)]), where=january) == before + 1
+    assert rows_in(lake) == [row(3)]
+
+
 def test_every_warehouse_has_its_own_tables_behind_the_sql_names(
     spark: SparkSession, tmp_path: Path
 ) -> None:
@@ -279,6 +319,7 @@ def test_a_warehouse_without_tables_is_said_early(tmp_path: Path) -> None:
         assert "candlelake run" in str(caught.value)
     require_tables("s3://bucket/lake")  # only Spark can look there
     (tmp_path / "gold" / "bars" / "_delta_log").mkdir()
+    (tmp_path / "gold" / "bars" / "_delta_log" / "0.json").touch()
     require_tables(str(tmp_path))
 
 
