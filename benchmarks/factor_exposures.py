@@ -2,20 +2,21 @@
 
     python benchmarks/factor_exposures.py kernel                 one coin and 100 coins, one core
     python benchmarks/factor_exposures.py real ARCHIVE           7 real coins x a month, in Delta
-    python benchmarks/factor_exposures.py synthetic COINS DAYS   made-up candles, in Delta
+    python benchmarks/factor_exposures.py synthetic COINSxDAYS … made-up candles, in Delta
 
 `kernel` runs all of them in turns, 5 rounds, and takes medians; polars-ols is left out unless it is
-installed. `real` and `synthetic` time the tasks factor_returns and factor_exposures alone.
+installed. `real` and `synthetic` time the tasks factor_returns and factor_exposures alone, on two
+cores, each size in a warehouse of its own and all in one session, after a first small market.
 """
 
 import argparse
 import os
-import resource
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -24,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 import polars as pl
+from memory import PeakMemory
 from statsmodels.regression.rolling import RollingOLS
 
 from gold.returns import FloatArray
@@ -82,12 +84,12 @@ def ours(factors: FloatArray, returns: FloatArray) -> None:
 def kernel() -> None:
     """Print microseconds a coin-window and what that is beside statsmodels."""
     factors, returns = made_up(100, 11_520)
+    month = made_up(1, 43_200)
     one = returns[0]
-    # As many windows as each does in about a second.
     contenders: dict[str, tuple[Callable[[], None], int]] = {
         "plain loop, 1 coin": (lambda: plain_loop(factors[:, :1_940], one[:1_940]), 501),
         "statsmodels, 1 coin": (lambda: by_statsmodels(factors[:, :5_000], one[:5_000]), 3_561),
-        "candlelake, 1 coin": (lambda: ours(factors, returns[:1]), 10_081),
+        "candlelake, 1 coin": (lambda: ours(*month), 41_761),
         "candlelake, 100 coins": (lambda: ours(factors, returns), 1_008_100),
     }
     if find_spec("polars_ols"):
@@ -108,14 +110,15 @@ def kernel() -> None:
         spread = f"{min(found):.3g} to {max(found):.3g}"
         print(f"| {name} | {median:.3g} | {spread} | {base / median:,.1f} |")
     print(f"\nflops a window: {flops(11)}; a coin-window: {flops_of_a_coin(11)}")
-    print(f"multiply-add of vectors in the first cache: {peak():.2f} Gflop/s")
+    elementwise, blas = peaks()
+    print(f"Gflop/s: numpy elementwise {elementwise:.1f}, BLAS dgemm {blas:.1f}")
 
 
 def flops(k: int) -> int:
     """Of a shared window: Gram sums, Cholesky factor, condition number."""
     gram = k * (k + 1) // 2 * 5
     cholesky = sum((k - j) * 2 * j + (k - j) + 1 for j in range(k))
-    inverse = sum(1 + sum(2 * (k - p - 1) + 2 for p in range(j + 1, k)) for j in range(k))
+    inverse = sum(2 * (i - j) + 1 for i in range(k) for j in range(i)) + k
     return gram + cholesky + inverse + k * (k + 1)
 
 
@@ -124,13 +127,23 @@ def flops_of_a_coin(k: int) -> int:
     return 5 * (k + 1) + 2 * k * k + 4 * k + 12
 
 
-def peak() -> float:
-    """What numpy reaches at most on this machine: vectors of 8 kB, over and over."""
-    a, b, out = np.ones(1_000), np.ones(1_000), np.ones(1_000)
-    started = time.process_time()
-    for _ in range(100_000):
-        np.multiply(a, b, out=out)
-    return 1e8 / (time.process_time() - started) / 1e9
+def peaks() -> tuple[float, float]:
+    """Gflop/s of this core: numpy's elementwise at its best, and BLAS multiplying matrices."""
+    ones = [np.ones(n) for n in (2_000, 4_000, 8_000, 16_000)]
+    elementwise = max(v.size / best_of(partial(np.multiply, v, v, out=v)) for v in ones)
+    a = np.random.default_rng(1).random((1_000, 1_000))
+    return elementwise / 1e9, 2 * len(a) ** 3 / best_of(lambda: a @ a) / 1e9
+
+
+def best_of(run: Callable[[], object]) -> float:
+    """Seconds of the quickest of many calls."""
+    times = []
+    ends = time.perf_counter() + 1
+    while time.perf_counter() < ends:
+        started = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - started)
+    return min(times)
 
 
 def synthetic_candles(settings: Settings, coins: int, days: int) -> None:
@@ -189,48 +202,76 @@ def synthetic_candles(settings: Settings, coins: int, days: int) -> None:
         lake.append(LISTINGS, listed)
 
 
-def end_to_end(settings: Settings) -> None:
-    """Time the model's tasks from silver's candles to gold's exposures."""
+def end_to_end(settings: Settings, label: str) -> None:
+    """Time the model's tasks from silver's candles to gold's exposures; prints a table's row."""
     from gold.factor_contracts import FACTOR_EXPOSURES
     from lakehouse.tables import Lake
 
+    seconds = []
+    memory = PeakMemory()
     with spark_session(settings.spark) as spark:
+        memory.start()
         for task in (factor_returns, factor_exposures):
             started = time.perf_counter()
-            done = task.run(spark, settings, "benchmark", "")
-            print(f"{task.name}: {time.perf_counter() - started:.1f} s; {done.message}")
+            task.run(spark, settings, "benchmark", "")
+            seconds.append(time.perf_counter() - started)
+        memory.stop()
         rows = Lake(spark, settings.warehouse).read_own(FACTOR_EXPOSURES).count()
-    workers = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
-    print(f"{rows:,} rows; the largest process: {workers:.2f} GB")
+    files = Path(settings.warehouse, "gold", "factor_exposures").rglob("*.parquet")
+    size = sum(file.stat().st_size for file in files) / 1e6
+    took = " | ".join(f"{each:.1f}" for each in (*seconds, sum(seconds)))
+    print(f"| {label} | {rows:,} | {took} | {rows / sum(seconds):,.0f} | {memory} | {size:,.0f} |")
+
+
+def market_settings(folder: str) -> Settings:
+    """The sample's settings for February 2026 on two cores, in a warehouse of its own."""
+    months = ["factors.start=2026-02", "factors.end=2026-02", f"warehouse={folder}/lake"]
+    return load_settings(ROOT / "conf/sample.yaml", [*months, "spark.master=local[2]"])
+
+
+def real(archive: str) -> None:
+    """All minute candles of an archive's February 2026."""
+    from bronze.tasks import ingest_archive
+    from silver.tasks import clean_candles
+
+    with tempfile.TemporaryDirectory() as folder:
+        settings = market_settings(folder)
+        loaded = settings.with_candles_of("factors")
+        where = loaded.archive.model_copy(update={"url": archive})
+        loaded = loaded.model_copy(update={"archive": where})
+        with spark_session(settings.spark) as spark:
+            for task in (ingest_archive, clean_candles):
+                task.run(spark, loaded, "benchmark", "")
+        end_to_end(settings, "7 real coins x 28 days")
+
+
+def synthetic(coins: int, days: int) -> None:
+    """A made-up market of this size."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = market_settings(folder)
+        synthetic_candles(settings, coins, days)
+        end_to_end(settings, f"{coins} synthetic coins x {days} days")
 
 
 def main() -> None:
     """Run one of the benchmarks."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=["kernel", "real", "synthetic"])
-    parser.add_argument("sizes", nargs="*")
-    given = parser.parse_args()
-    if given.what == "kernel":
+    parser.add_argument("given", nargs="*")
+    asked = parser.parse_args()
+    if asked.what == "kernel":
         kernel()
         return
-    with tempfile.TemporaryDirectory() as folder:
-        months = ["factors.start=2026-02", "factors.end=2026-02", f"warehouse={folder}/lake"]
-        settings = load_settings(ROOT / "conf/sample.yaml", [*months, "spark.master=local[2]"])
-        if given.what == "real":
-            from bronze.tasks import ingest_archive
-            from silver.tasks import clean_candles
-
-            archive = {"url": given.sizes[0]}
-            settings = settings.with_candles_of("factors")
-            settings = settings.model_copy(
-                update={"archive": settings.archive.model_copy(update=archive)}
-            )
-            with spark_session(settings.spark) as spark:
-                for task in (ingest_archive, clean_candles):
-                    task.run(spark, settings, "benchmark", "")
-        else:
-            synthetic_candles(settings, *map(int, given.sizes))
-        end_to_end(settings)
+    print(
+        "| market | rows | returns, s | exposures, s | both, s | rows/s | memory, MB | files, MB |"
+    )
+    with spark_session(market_settings("unused").spark):
+        synthetic(10, 5)
+        for each in asked.given:
+            if asked.what == "real":
+                real(each)
+            else:
+                synthetic(*map(int, each.split("x")))
 
 
 if __name__ == "__main__":

@@ -67,8 +67,8 @@ def span(context: TaskContext) -> Span:
     return Span(pc.min(first).as_py(), end, tuple(symbols.to_pylist()))
 
 
-def published_candles(context: TaskContext) -> DataFrame:
-    """Published bars of silver.candles: symbol, bar (numbered from the epoch), open, close, trades.
+def published_candles(context: TaskContext, *columns: str) -> DataFrame:
+    """Published bars of silver.candles: symbol, bar (numbered from the epoch), month, and columns.
 
     A filled bar says nothing of a coin's return, so the coin is missing there.
     """
@@ -77,7 +77,7 @@ def published_candles(context: TaskContext) -> DataFrame:
         context.lake.read(CANDLES)
         .where(equals(scope_of(context.settings)))
         .where("NOT is_filled")
-        .select("symbol", bar_of(step), "open", "close", "trades", "month")
+        .select("symbol", bar_of(step), "month", *columns)
     )
 
 
@@ -87,8 +87,8 @@ def bar_of(step_us: int) -> Column:
 
 
 def from_bar(frame: DataFrame, bar: int, step_us: int) -> DataFrame:
-    """Rows of a bar and those after it; whole months before it are not read."""
-    return frame.where(f"month >= '{instant(bar * step_us):%Y-%m}' AND bar >= {bar}")
+    """Rows of a bar and those after it, without month: no month before the bar's is read."""
+    return frame.where(f"month >= '{instant(bar * step_us):%Y-%m}' AND bar >= {bar}").drop("month")
 
 
 def since(context: TaskContext, day: int | None, time: str = "open_time") -> str:

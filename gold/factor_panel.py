@@ -4,6 +4,7 @@ No Spark here: the functions run inside one task of an executor, or in a test. B
 from the epoch, bar 0 opening at 1970-01-01T00:00Z.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,22 +23,23 @@ class FactorPanel:
         symbols: N symbols in ascending order.
         first_bar: Number of the first bar.
         returns: (N, T) simple returns, each known at its bar's close; NaN where a coin has none.
-        trades: (N, T) numbers of trades; NaN where a coin has no bar.
+        others: Columns that were asked for besides, (N, T) each; NaN where a coin has no bar.
     """
 
     symbols: tuple[str, ...]
     first_bar: int
     returns: FloatArray
-    trades: FloatArray
+    others: Mapping[str, FloatArray]
 
 
-def factor_panel(candles: pa.Table, first_bar: int, bars: int) -> FactorPanel:
+def factor_panel(candles: pa.Table, first_bar: int, bars: int, *others: str) -> FactorPanel:
     """Lay out candles, in any order of rows.
 
     Args:
-        candles: Columns symbol, bar, open, close and trades; one row for each symbol and bar.
+        candles: Columns symbol, bar, open, close and the others; one row for each symbol and bar.
         first_bar: Number of the panel's first bar.
         bars: Bars of the panel; a candle outside is left out.
+        others: Columns that are laid out besides the returns.
     """
     inside = pc.and_(
         pc.greater_equal(candles["bar"], first_bar), pc.less(candles["bar"], first_bar + bars)
@@ -52,7 +54,10 @@ def factor_panel(candles: pa.Table, first_bar: int, bars: int) -> FactorPanel:
         symbols=tuple(symbols.to_pylist()),
         first_bar=first_bar,
         returns=_laid_out(returns, coins, columns, shape),
-        trades=_laid_out(candles["trades"].to_numpy().astype(np.float64), coins, columns, shape),
+        others={
+            name: _laid_out(candles[name].to_numpy().astype(np.float64), coins, columns, shape)
+            for name in others
+        },
     )
 
 

@@ -42,6 +42,8 @@ from silver.contracts import CANDLES
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+    from lakehouse.settings import FactorSettings
+
 CANDLE_COLUMNS = ("symbol", "open_time", "open", "close", "trades", "is_filled")
 
 # A date's as_of in UTC microseconds, and the first and last day that it looks back on.
@@ -62,16 +64,19 @@ def run_factor_returns(context: TaskContext) -> TaskOutcome:
         return TaskOutcome("no candle changed", unchanged=True)
     # A bar more changes the ranks of the whole sample, and with them every bar's factors.
     start = changed if context.settings.factors.buckets == "trailing" else None
-    dates = _dates(context, covered, start)
+    dates = sorting_dates(context.settings.factors, covered, start)
     formed = None if start is None else start + 1
     context.lake.replace(FACTOR_BUCKETS, _buckets(context, dates), since(context, formed, "as_of"))
     context.lake.replace(FACTOR_RETURNS, _returns(context, covered, start), since(context, start))
     return _outcome(context, start)
 
 
-def _dates(context: TaskContext, covered: Span, start: int | None) -> list[_Date]:
-    """The dates at which the coins are sorted, of those that look back on a day from `start` on."""
-    factors = context.settings.factors
+def sorting_dates(factors: FactorSettings, covered: Span, start: int | None) -> list[_Date]:
+    """The dates at which the coins are sorted, of those that look back on a day from `start` on.
+
+    Days are UTC's, counted from the epoch; a date is the start of its day, when the buckets are
+    known, or the close of the last bar if they are static.
+    """
     first, end = covered.first_us // MICROS_PER_DAY, covered.end_us // MICROS_PER_DAY
     if factors.buckets == "static":
         return [(covered.end_us, first, (covered.end_us - 1) // MICROS_PER_DAY)]
@@ -96,7 +101,7 @@ def _buckets(context: TaskContext, dates: Sequence[_Date]) -> DataFrame:
     first_day = min((first for _, first, _ in dates), default=0)
     looked_at = range(first_day, max((last for *_, last in dates), default=-1) + 1)
     first_bar = max(first_day * per_day - MOMENTUM_HALO, 0)
-    candles = from_bar(published_candles(context), first_bar, step)
+    candles = from_bar(published_candles(context, "open", "close", "trades"), first_bar, step)
     days = (
         in_blocks(candles, per_day, MOMENTUM_HALO, looked_at)
         .groupBy("block")
@@ -127,15 +132,15 @@ def _returns(context: TaskContext, covered: Span, start: int | None) -> DataFram
     def returns_of(key: tuple[pa.Scalar, ...], candles: pa.Table, buckets: pa.Table) -> pa.Table:
         return return_rows(candles, buckets, key[0].as_py() * per_day, per_day)
 
-    candles = from_bar(published_candles(context), first * per_day, step)
-    as_ofs = [as_of for as_of, *_ in _dates(context, covered, None)]
+    candles = from_bar(published_candles(context, "open", "close"), first * per_day, step)
+    as_ofs = [as_of for as_of, *_ in sorting_dates(settings.factors, covered, None)]
     is_static = settings.factors.buckets == "static"
-    in_force = context.spark.createDataFrame(_in_force(as_ofs, days, is_static))
+    dates = context.spark.createDataFrame(in_force(as_ofs, days, is_static=is_static))
     buckets = (
         context.lake.read_own(FACTOR_BUCKETS)
         .where(since(context, None))
         .withColumn("as_of_us", F.unix_micros("as_of"))
-        .join(F.broadcast(in_force), "as_of_us", "inner")
+        .join(F.broadcast(dates), "as_of_us", "inner")
         .select("block", "factor", "symbol", "bucket")
     )
     returns = (
@@ -147,8 +152,17 @@ def _returns(context: TaskContext, covered: Span, start: int | None) -> DataFram
     return stamped(context, returns)
 
 
-def _in_force(as_ofs: Sequence[int], days: range, is_static: bool) -> pa.Table:
-    """Which date's buckets hold on each day: the newest known at its start, or the only one."""
+def in_force(as_ofs: Sequence[int], days: range, *, is_static: bool) -> pa.Table:
+    """Which date's buckets hold on each day: the newest known at its start, or the only one.
+
+    Args:
+        as_ofs: Dates of the buckets, ascending, UTC microseconds.
+        days: Days, counted from the epoch.
+        is_static: Whether the only date's hold on all days.
+
+    Returns:
+        Columns block (the day) and as_of_us; no row for a day before the first date.
+    """
     starts = np.array(days) * MICROS_PER_DAY
     newest = np.searchsorted(np.array(as_ofs, dtype=np.int64), starts, side="right") - 1
     if is_static:

@@ -51,10 +51,10 @@ EXPOSURES_DDL: Final = "symbol string, bar bigint, bars bigint, " + ", ".join(
 def day_rows(candles: pa.Table, day: int, bars_per_day: int) -> pa.Table:
     """Day sums of each coin (`DAYS_DDL`) from the candles of a day and of its momentum's halo."""
     first = day * bars_per_day
-    panel = factor_panel(candles, first - MOMENTUM_HALO, MOMENTUM_HALO + bars_per_day)
+    panel = factor_panel(candles, first - MOMENTUM_HALO, MOMENTUM_HALO + bars_per_day, "trades")
     scores = momentum_scores(panel.returns, panel.first_bar)[:, MOMENTUM_HALO:]
-    returns = panel.returns[:, MOMENTUM_HALO:]
-    sums = day_sums(returns, panel.trades[:, MOMENTUM_HALO:], mean_over_coins(returns), scores)
+    returns, trades = panel.returns[:, MOMENTUM_HALO:], panel.others["trades"][:, MOMENTUM_HALO:]
+    sums = day_sums(returns, trades, mean_over_coins(returns), scores)
     columns = {
         "day": np.full(len(panel.symbols), day),
         "symbol": pa.array(panel.symbols, pa.string()),

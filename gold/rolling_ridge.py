@@ -9,18 +9,17 @@ the coins that it was computed with.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 
-from gold.normal_equations import backward, cholesky, condition_numbers, forward
+from gold.normal_equations import backward, cholesky, column_starts, condition_numbers, forward
 from gold.returns import BoolArray, FloatArray, IntArray
 from gold.rolling_sums import Segments, sums_of_windows
 
 # Windows that are worked on side by side, and coins beside each other: what fits the cache.
-_TILE: Final = 4320
+_TILE: Final = 2880
 _COINS: Final = 4
 
 # Normal equations lose twice the digits of the condition number: above this, fewer than 4 are left.
@@ -85,12 +84,12 @@ def rolling_ridge(
         raise ValueError(f"{bars} bars hold no window of {window}")
     ends = bars - window + 1
     result = RollingRidge(
-        coefficients=np.full((len(factors) + 1, count, ends), np.nan),
-        r2=np.full((count, ends), np.nan),
-        adj_r2=np.full((count, ends), np.nan),
-        residual_variance=np.full((count, ends), np.nan),
-        bars=np.zeros((count, ends), dtype=np.int64),
-        condition_number=np.full((count, ends), np.nan),
+        coefficients=np.empty((len(factors) + 1, count, ends)),
+        r2=np.empty((count, ends)),
+        adj_r2=np.empty((count, ends)),
+        residual_variance=np.empty((count, ends)),
+        bars=np.empty((count, ends), dtype=np.int64),
+        condition_number=np.empty((count, ends)),
     )
     known = np.isfinite(factors).all(axis=0)
     segments = Segments.of(first_bar, bars, window)
@@ -131,7 +130,7 @@ class _Tile:
 
     def inner_of(self, values: FloatArray, segments: Segments) -> FloatArray:
         """(…, T) values of the tile's windows in order of time, those asked for."""
-        shape = (*values.shape[:-1], segments.steps, -1, segments.strides)
+        shape = (*values.shape[:-1], -1, segments.steps, segments.strides)
         return segments.joined(values.reshape(shape))[..., self.inner]
 
 
@@ -171,21 +170,16 @@ def _fit(
     """
     x_cut, y_cut = segments.cut(x), segments.cut(y)
     is_constant = _constant_in_window(x[0] > 0, y, segments.window)
-    size = len(x)
+    scratch = _Scratch()
     for tile in _tiles(segments):
-        inputs = x_cut[:, :, tile.segments]
-        factor = _gram(inputs)
-        bars = factor[0, 0].copy()
-        diagonal = factor[range(size), range(size)] + ridge
-        factor[range(size), range(size)] = diagonal
-        cholesky(factor)
-        condition = condition_numbers(factor, diagonal)
+        inputs = x_cut[tile.segments]
+        factor, bars, condition = _factorised(inputs, ridge, scratch)
         condition[bars < min_bars] = np.nan
         factor[0, 0, ~(condition < _ILL_CONDITIONED)] = np.nan
         for part in range(0, coins.size, _COINS):
             chosen = slice(part, part + _COINS)
             rows = coins[chosen]
-            right, squares = _moments(inputs, y_cut[:, chosen, tile.segments])
+            right, squares = _moments(inputs, y_cut[tile.segments, :, chosen], scratch)
             total = squares - right[0] * right[0] / np.maximum(bars, 1)
             residual = _solve(factor, right, squares, ridge)
             result.coefficients[:, rows, tile.ends] = tile.inner_of(right, segments)
@@ -199,43 +193,62 @@ def _fit(
         result.condition_number[coins, tile.ends] = tile.inner_of(condition, segments)
 
 
-def _gram(x: FloatArray) -> FloatArray:
-    """Gram matrices of a tile's windows.
+@dataclass(frozen=True)
+class _Scratch:
+    """Arrays that tiles use one after the other: new memory for each costs more than its sums."""
+
+    arrays: dict[tuple[str, tuple[int, ...]], FloatArray] = field(default_factory=dict)
+
+    def array(self, name: str, *shape: int) -> FloatArray:
+        """The array of this name and shape, as it was left."""
+        if (name, shape) not in self.arrays:
+            self.arrays[name, shape] = np.empty(shape)
+        return self.arrays[name, shape]
+
+
+def _factorised(
+    x: FloatArray, ridge: float, scratch: _Scratch
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Cholesky factors (size, size, T), bars (T,) and condition numbers (T,) of a tile's windows.
 
     Args:
-        x: (steps, size, s + 1, strides) constant and factors.
-
-    Returns:
-        (size, size, T) matrices; the entries [j, i] with i >= j are set.
+        x: (s + 1, steps, size, strides) constant and factors.
+        ridge: Penalty.
+        scratch: Holds the factors until the next tile.
     """
-    steps, size, segments, strides = x.shape
-    products = np.empty((steps, size * (size + 1) // 2, segments, strides))
-    starts = np.cumsum([0, *range(size, 0, -1)]).tolist()
-    for j, (start, end) in enumerate(pairwise(starts)):
-        np.multiply(x[:, j, None], x[:, j:], out=products[:, start:end])
-    sums = sums_of_windows(products)
-    gram = np.empty((size, size, steps, segments - 1, strides))
-    for j, (start, end) in enumerate(pairwise(starts)):
-        gram[j, j:] = np.moveaxis(sums[:, start:end], 1, 0)
-    return gram.reshape(size, size, -1)
+    segments, steps, size, strides = x.shape
+    starts = column_starts(size)
+    products = scratch.array("products", segments, steps, starts[-1], strides)
+    for j in range(size):
+        of = products[:, :, starts[j] : starts[j + 1]]
+        np.multiply(x[:, :, j, None], x[:, :, j:], out=of)
+    gram = sums_of_windows(products)
+    bars = gram[0].flatten()
+    for diagonal in starts[:-1]:
+        gram[diagonal] += ridge
+    factor, inverse = (scratch.array(name, size, size, bars.size) for name in ("factor", "inverse"))
+    cholesky(gram, factor.reshape(size, size, *gram.shape[1:]))
+    diagonals = gram[starts[:-1]].reshape(size, -1)
+    return factor, bars, condition_numbers(factor, diagonals, inverse)
 
 
-def _moments(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _moments(x: FloatArray, y: FloatArray, scratch: _Scratch) -> tuple[FloatArray, FloatArray]:
     """X'y and y'y of a tile's windows.
 
     Args:
-        x: (steps, size, s + 1, strides) constant and factors.
-        y: (steps, n, s + 1, strides) returns of n coins.
+        x: (s + 1, steps, size, strides) constant and factors.
+        y: (s + 1, steps, n, strides) returns of n coins.
+        scratch: What it works with.
 
     Returns:
         (size, n, T) and (n, T) sums.
     """
-    steps, size, segments, strides = x.shape
-    products = np.empty((steps, size + 1, y.shape[1], segments, strides))
-    np.multiply(x[:, :, None], y[:, None], out=products[:, :size])
-    np.multiply(y, y, out=products[:, size])
-    sums = np.moveaxis(sums_of_windows(products), 0, 2)
-    moments = np.ascontiguousarray(sums).reshape(size + 1, y.shape[1], -1)
+    segments, steps, size, strides = x.shape
+    coins = y.shape[2]
+    products = scratch.array("coin products", segments, steps, size + 1, coins, strides)
+    np.multiply(x[:, :, :, None], y[:, :, None], out=products[:, :, :size])
+    np.multiply(y, y, out=products[:, :, size])
+    moments = sums_of_windows(products).reshape(size + 1, coins, -1)
     return moments[:size], moments[size]
 
 
@@ -244,16 +257,11 @@ def _solve(factor: FloatArray, right: FloatArray, squares: FloatArray, ridge: fl
 
     With `z = L^-1 X'y`: y'y - 2 b'X'y + b'X'X b = y'y - z'z - ridge b'b.
     """
-    residual = squares.copy()
     forward(factor, right)
-    for row in right:
-        residual -= row * row
+    residual = squares - np.einsum("knt,knt->nt", right, right)
     backward(factor, right)
-    penalty = np.zeros_like(residual)
-    for row in right:
-        penalty += row * row
-    residual -= ridge * penalty
-    return np.maximum(residual, 0)
+    residual -= ridge * np.einsum("knt,knt->nt", right, right)
+    return np.asarray(np.maximum(residual, 0))
 
 
 def _constant_in_window(present: BoolArray, y: FloatArray, window: int) -> BoolArray:

@@ -8,6 +8,7 @@ begins, neither do the sums, to the last bit.
 
 A segment is laid out as `steps` x `strides` bars, bar `stride * steps + step` at [step, stride], so
 that running sums are a few additions of long vectors; the sums of whole strides are carried on.
+The series that are summed lie between the two, which makes the vectors longer by their number.
 
 Source: van Herk, "A fast algorithm for local minimum and maximum filters on rectangular and
 octagonal kernels" (1992), with addition in the place of the minimum.
@@ -22,7 +23,7 @@ import numpy as np
 from gold.returns import FloatArray
 
 # Strides to each step: long vectors, and still few bars to a running sum.
-_STRIDES_PER_STEP: Final = 5
+_STRIDES_PER_STEP: Final = 10
 
 
 @dataclass(frozen=True)
@@ -52,27 +53,29 @@ class Segments:
 
     @property
     def steps(self) -> int:
-        """Bars that are added up one by one."""
-        return math.ceil(math.sqrt(self.window / _STRIDES_PER_STEP))
+        """Bars that are added up one by one, if possible so many that all strides are whole."""
+        least = math.ceil(math.sqrt(self.window / _STRIDES_PER_STEP))
+        return next((n for n in range(least, 2 * least) if self.window % n == 0), least)
 
     @property
     def strides(self) -> int:
-        """Runs of `steps` bars in a segment; the last may be cut short."""
-        return -(-self.window // self.steps)
+        """Runs of `steps` bars in a segment, two or more; the last may be cut short."""
+        return max(2, -(-self.window // self.steps))
 
     def cut(self, values: FloatArray) -> FloatArray:
-        """(..., bars) values as (steps, ..., count, strides); a bar outside the series is 0."""
+        """(..., bars) values as (count, steps, ..., strides); a bar outside the series is 0."""
         shape = values.shape[:-1]
         whole = np.zeros((*shape, self.count * self.window))
         whole[..., self.lead : self.lead + self.bars] = values
-        padded = np.zeros((*shape, self.count, self.strides * self.steps))
-        padded[..., : self.window] = whole.reshape(*shape, self.count, self.window)
+        padded = whole.reshape(*shape, self.count, self.window)
+        if padding := self.strides * self.steps - self.window:
+            padded = np.pad(padded, [*[(0, 0)] * (len(shape) + 1), (0, padding)])
         cut = padded.reshape(*shape, self.count, self.strides, self.steps)
-        return np.ascontiguousarray(np.moveaxis(cut, -1, 0))
+        return np.ascontiguousarray(np.moveaxis(cut, (-3, -1), (0, 1)))
 
     def joined(self, values: FloatArray) -> FloatArray:
-        """(..., steps, s, strides) values in the order of their bars, (..., s * window)."""
-        by_segment = np.moveaxis(values, -3, -1)
+        """(..., s, steps, strides) values in the order of their bars, (..., s * window)."""
+        by_segment = np.moveaxis(values, -2, -1)
         shape = by_segment.shape[:-2]
         bars = by_segment.reshape(*shape, -1)[..., : self.window]
         return bars.reshape(*shape[:-1], -1)
@@ -82,27 +85,26 @@ def sums_of_windows(segments: FloatArray) -> FloatArray:
     """Sum of the window that ends at each bar of all segments but the first.
 
     Args:
-        segments: (steps, ..., s + 1, strides) consecutive segments.
+        segments: (s + 1, steps, ..., strides) consecutive segments; overwritten.
 
     Returns:
-        (steps, ..., s, strides) sums; a NaN or infinity stays within the windows that hold it.
+        (..., s, steps, strides) sums, not contiguous; a NaN or infinity stays within the windows
+        that hold it.
     """
-    own, before = segments[..., 1:, :], segments[..., :-1, :]
-    sums = np.empty(own.shape)
-    sums[0] = own[0]
-    for step in range(1, len(own)):
-        np.add(sums[step - 1], own[step], out=sums[step])
-    carried = np.zeros_like(sums[0])
-    np.cumsum(sums[-1, ..., :-1], axis=-1, out=carried[..., 1:])
+    own, before = segments[1:], segments[:-1]
+    sums = np.empty_like(own)
+    sums[:, 0] = own[:, 0]
+    for step in range(1, own.shape[1]):
+        np.add(sums[:, step - 1], own[:, step], out=sums[:, step])
+    carried = np.zeros_like(sums[:, 0])
+    np.cumsum(sums[:, -1, ..., :-1], axis=-1, out=carried[..., 1:])
     # Of the segment before, the bars after the one that has just left the window.
-    tail = np.zeros_like(carried)
-    for step in reversed(range(len(own) - 1)):
-        tail += before[step + 1]
-        sums[step] += tail
-    tail += before[0]
-    carried[..., :-1] += np.cumsum(tail[..., :0:-1], axis=-1)[..., ::-1]
-    sums += carried
-    return sums
+    for step in reversed(range(own.shape[1] - 1)):
+        before[:, step] += before[:, step + 1]
+    sums[:, :-1] += before[:, 1:]
+    carried[..., :-1] += np.cumsum(before[:, 0, ..., :0:-1], axis=-1)[..., ::-1]
+    sums += carried[:, None]
+    return np.moveaxis(sums, (0, 1), (-3, -2))
 
 
 def rolling_sum(values: FloatArray, window: int, first_bar: int) -> FloatArray:
@@ -118,7 +120,5 @@ def rolling_sum(values: FloatArray, window: int, first_bar: int) -> FloatArray:
     """
     segments = Segments.of(first_bar, values.shape[-1], window)
     cut = segments.cut(values)
-    first = np.zeros_like(cut[..., :1, :])
-    by_step = sums_of_windows(np.concatenate([first, cut], axis=-2))
-    sums = segments.joined(np.moveaxis(by_step, 0, -3))
+    sums = segments.joined(sums_of_windows(np.concatenate([np.zeros_like(cut[:1]), cut])))
     return sums[..., segments.lead : segments.lead + segments.bars]

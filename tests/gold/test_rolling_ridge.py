@@ -94,7 +94,7 @@ def test_statsmodels_with_a_vanishing_penalty() -> None:
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.integers(5, 40), st.integers(0, 10**8), st.data())
+@given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(0, 10**8), st.data())
 def test_blocks_of_any_size_and_coins_alone_give_the_same_bits(
     seed: int, window: int, first_bar: int, data: st.DataObject
 ) -> None:
