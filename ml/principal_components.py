@@ -88,6 +88,12 @@ def oriented(loadings: FloatArray) -> FloatArray:
     return np.where(loadings.sum(axis=1, keepdims=True) < 0, -loadings, loadings)
 
 
+def covered_symbols(candles: pa.Table, bars: float) -> pa.Array:
+    """Symbols with at least so many candles, filled ones included, in no order."""
+    counts = pc.value_counts(candles["symbol"])
+    return counts.field("values").filter(pc.greater_equal(counts.field("counts"), bars))
+
+
 def window_components(
     as_of: int,
     candles: pa.Table,
@@ -110,9 +116,7 @@ def window_components(
         components: Number of components.
         standardise: See `principal_components`.
     """
-    counts = pc.value_counts(candles["symbol"])
-    enough = pc.greater_equal(counts.field("counts"), min_coverage * window_bars)
-    covered = counts.field("values").filter(enough)
+    covered = covered_symbols(candles, min_coverage * window_bars)
     panel = returns_panel(candles.filter(pc.is_in(candles["symbol"], covered)))
     symbols, bars = panel.symbols, len(panel.times)
     if len(symbols) < components or bars <= components:

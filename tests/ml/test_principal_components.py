@@ -91,6 +91,12 @@ def test_a_window_holds_the_symbols_that_it_covers() -> None:
     )
 
 
+def test_a_window_that_the_data_fill_by_half_covers_no_symbol() -> None:
+    half = market.closes()
+    half = half[half["open_time"] >= market.START + market.BAR * (WINDOW // 2)]
+    assert window(half).symbols == ()
+
+
 def test_a_window_of_too_few_symbols_is_passed_over_with_its_reason() -> None:
     found = window(market.closes(), components=8)
     assert found.found is None
