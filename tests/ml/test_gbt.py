@@ -36,7 +36,8 @@ def usable() -> pd.DataFrame:
 
 def blocks() -> list[tuple[pd.Timestamp, pd.Timestamp, pd.Timestamp]]:
     """train_end, test_start and test_end of the two folds: 20 days each, after the first 20."""
-    cuts = [usable()["open_time"].min() + pd.Timedelta(days=20 * block) for block in (1, 2, 3)]
+    midnight = usable()["open_time"].min().ceil("D")
+    cuts = [midnight + pd.Timedelta(days=20 * block) for block in (1, 2, 3)]
     return [(start - market.BAR * (1 + 5), start, end) for start, end in pairwise(cuts)]
 
 
@@ -87,7 +88,7 @@ def test_folds_are_those_of_the_splitter() -> None:
     times = usable()["open_time"].astype("int64") // 1_000
     step = int(market.BAR / pd.Timedelta("1us"))
     folds = walk_forward_splits(
-        int(times.min()), int(times.max()), step, block=120, purge=1, embargo=5
+        int(times.min()), int(times.max()), step, day=6 * step, block=120, purge=1, embargo=5
     )
     assert [
         tuple(
@@ -119,15 +120,18 @@ def test_metrics_are_those_of_the_predictions(trained: Trained) -> None:
     expected = 1 - np.sum((target - prediction) ** 2) / spread
     assert logged["oos_r2_mean"] == pytest.approx(expected, abs=1e-9)
     assert logged["optimism"] == logged["random_split_oos_r2"] - logged["oos_r2"]
-    by_bar = [
-        stats.spearmanr(bar["prediction"], bar["target"]).statistic
-        for _, bar in table.groupby("open_time")
-        if len(bar) >= 3 and bar["prediction"].nunique() > 1
-    ]
-    assert logged["rank_ic"] == pytest.approx(np.mean(by_bar), abs=1e-9)
-    student = stats.ttest_1samp(by_bar, 0).statistic
+    by_bar = pd.Series(
+        {
+            at: stats.spearmanr(bar["prediction"], bar["target"]).statistic
+            for at, bar in table.groupby("open_time")
+            if len(bar) >= 3 and bar["prediction"].nunique() > 1
+        }
+    )
+    by_day = by_bar.groupby(by_bar.index.floor("D")).mean()
+    assert logged["rank_ic"] == pytest.approx(by_day.mean(), abs=1e-9)
+    student = stats.ttest_1samp(by_day, 0).statistic
     assert logged["rank_ic_t"] == pytest.approx(student, rel=1e-9)
-    assert logged["rank_ic_bars"] == len(by_bar)
+    assert logged["rank_ic_days"] == len(by_day)
     folds = children(trained, parent)
     for split, rows in table.groupby("split"):
         expected = root_mean_squared_error(rows["target"], rows["prediction"])
