@@ -7,7 +7,7 @@ how much the market moved as one. Each window is worked on by one task of an exe
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +20,7 @@ from lakehouse.sql import equals
 from ml import pca_plots
 from ml.contracts import PCA_WINDOWS
 from ml.principal_components import PrincipalComponents, WindowComponents, window_components
+from silver.contracts import CANDLES
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from lakehouse.settings import Settings
     from lakehouse.tasks import TaskContext
     from ml.tracking import TrackedRun
+
+FIRST_COMPONENT_SHARE: Final = "first_component_share"
+"""The series that a run logs: how much the market moved as one."""
 
 _WINDOW_DDL = (
     "as_of bigint, symbols array<string>, bars bigint, explained array<double>, "
@@ -95,7 +99,10 @@ def track_windows(
             "lookback_days": settings.lookback_days,
             "standardise": settings.standardise,
         }
+        start = instant(window.as_of - settings.lookback_days * MICROS_PER_DAY)
         with run.child(f"window_{day}", params, {"candlelake.evaluation": "in_sample"}) as child:
+            rows = f"open_time from {start:%Y-%m-%d} to before {day} UTC"
+            child.log_inputs(CANDLES, rows=rows)
             shares = window.found.explained.tolist()
             named = {f"explained_variance_{place}": v for place, v in enumerate(shares, start=1)}
             sizes = {"symbols": len(window.symbols), "bars": window.bars}
@@ -105,7 +112,7 @@ def track_windows(
             child.log_csv("loadings.csv", {"symbol": window.symbols, **columns})
     dates, explained = _explained(windows)
     if dates:
-        run.log_series("first_component_share", dates, explained[:, 0].tolist())
+        run.log_series(FIRST_COMPONENT_SHARE, dates, explained[:, 0].tolist())
         about = f"{subtitle}, windows of {settings.lookback_days} days"
         times = np.array(dates, dtype="datetime64[us]")
         figure = pca_plots.market_integration(times, explained, about)
@@ -116,7 +123,7 @@ def track_windows(
             "as_of": [_day(window) for window in windows],
             "symbols": [len(window.symbols) for window in windows],
             "bars": [window.bars for window in windows],
-            "first_component_share": [w.found.explained[0] if w.found else "" for w in windows],
+            FIRST_COMPONENT_SHARE: [w.found.explained[0] if w.found else "" for w in windows],
             "skipped": [window.skipped for window in windows],
         },
     )
