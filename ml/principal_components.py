@@ -37,6 +37,8 @@ class WindowComponents:
         symbols: N symbols that the window covers, ascending.
         bars: Bars of the window at which any of them has a return.
         found: Their components; None for a window that was passed over.
+        integration: (k,) shares of the components of their standardised returns: how much the
+            market moved as one, whatever the volatile of its symbols did; none when passed over.
         skipped: Why it was passed over, empty for one that was not.
     """
 
@@ -44,6 +46,7 @@ class WindowComponents:
     symbols: tuple[str, ...]
     bars: int
     found: PrincipalComponents | None
+    integration: FloatArray
     skipped: str
 
 
@@ -121,6 +124,9 @@ def window_components(
     symbols, bars = panel.symbols, len(panel.times)
     if len(symbols) < components or bars <= components:
         too_few = f"{len(symbols)} symbols over {bars} bars are too few for {components} components"
-        return WindowComponents(as_of, symbols, bars, None, too_few)
+        return WindowComponents(as_of, symbols, bars, None, np.empty(0), too_few)
     found = principal_components(panel.matrix, components, standardise=standardise)
-    return WindowComponents(as_of, symbols, bars, found, "" if found else "no close ever changes")
+    alike = principal_components(panel.matrix, components, standardise=True)
+    if found is None or alike is None:
+        return WindowComponents(as_of, symbols, bars, None, np.empty(0), "no close ever changes")
+    return WindowComponents(as_of, symbols, bars, found, alike.explained, "")

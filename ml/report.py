@@ -72,7 +72,10 @@ def exports(data: ReportData) -> dict[str, pd.DataFrame]:
             ["component", "explained_variance", "cumulative_variance"]
         ],
         "pca_windows.csv": data.pca_windows.assign(as_of=data.pca_windows["as_of"].map(_iso))[
-            ["as_of", "lookback_days", "symbols", "component", "explained_variance"]
+            [
+                *("as_of", "lookback_days", "symbols", "component"),
+                *("explained_variance", "standardised_variance"),
+            ]
         ],
         "gbt_feature_importance.csv": data.importances[
             ["feature", "importance", "permutation_importance"]

@@ -20,10 +20,9 @@ from lakehouse.time_travel import PinnedLake, version_is_gone
 from ml.comparison import compare
 from ml.gbt_evaluation import gbt_result
 from ml.kmeans import kmeans_result
-from ml.leaders_portfolio import MONTHLY_AGREEMENT
 from ml.libraries import libraries
 from ml.pca import pca_result
-from ml.pca_windows import FIRST_COMPONENT_SHARE
+from ml.pca_windows import MARKET_INTEGRATION
 from ml.recorded import RecordedRun, find_run
 from ml.results import ModelResult
 from ml.tracking import table_place
@@ -41,8 +40,7 @@ RESULTS: Mapping[str, Callable[[TaskContext], ModelResult]] = {
 """Task -> its fit."""
 
 BESIDE: Mapping[str, frozenset[str]] = {
-    "kmeans": frozenset({MONTHLY_AGREEMENT}),
-    "pca": frozenset({FIRST_COMPONENT_SHARE}),
+    "pca": frozenset({MARKET_INTEGRATION}),
 }
 """Task -> series that its run logs and that are none of the fit."""
 

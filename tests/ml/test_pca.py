@@ -119,6 +119,9 @@ def test_each_window_is_a_child_run_and_rows_of_the_table(trained: Trained) -> N
     inside = candles[(opens >= "2024-10-02") & (opens < "2024-11-01")]
     reference = PCA(3).fit(market.returns_matrix(inside)).explained_variance_ratio_
     np.testing.assert_allclose(table["explained_variance"], reference, rtol=1e-9)
+    correlated = StandardScaler().fit_transform(market.returns_matrix(inside))
+    alike = PCA(3).fit(correlated).explained_variance_ratio_
+    np.testing.assert_allclose(table["standardised_variance"], alike, rtol=1e-9)
     assert set(table["symbols"]) == {6}
     [run] = child_runs(trained).to_dict("records")
     assert run["params.as_of"] == "2024-11-01"
@@ -129,10 +132,11 @@ def test_each_window_is_a_child_run_and_rows_of_the_table(trained: Trained) -> N
     assert rows == "open_time from 2024-10-02 to before 2024-11-01 UTC"
     assert run["metrics.explained_variance_1"] == table["explained_variance"][0]
     series = mlflow.MlflowClient().get_metric_history(
-        run["tags.mlflow.parentRunId"], "first_component_share"
+        run["tags.mlflow.parentRunId"], "market_integration"
     )
     at = [pd.Timestamp(point.timestamp, unit="ms", tz="UTC") for point in series]
     assert at == [pd.Timestamp("2024-11-01", tz="UTC")]
+    assert [point.value for point in series] == [table["standardised_variance"][0]]
 
 
 def test_a_later_month_changes_no_earlier_window(

@@ -143,6 +143,7 @@ def report_data() -> ReportData:
                 "symbols": 3,
                 "component": [1, 2, 1, 2],
                 "explained_variance": [0.5, 0.3, 0.6, 0.25],
+                "standardised_variance": [0.4, 0.2, 0.7, 0.1],
             }
         ),
         leaders=None,

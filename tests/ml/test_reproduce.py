@@ -62,8 +62,7 @@ def test_a_model_is_had_again_to_the_last_bit_from_the_versions_it_read(
     assert Lake(newer.spark, newer.settings.warehouse).version(read) > newer.version(read)
     run = mlflow.get_run(done.title.split()[-1])
     compared = {each.what for each in done.comparisons if "output" not in each.what}
-    series = {"kmeans": "monthly_agreement", "pca": "first_component_share"}
-    beside = {series[task]} if task in series else set()
+    beside = {"market_integration"} if task == "pca" else set()
     assert set(run.data.metrics) == compared | beside
     assert [note.rpartition(" ")[2] for note in done.notes[1:]] == list(beside)
     [warning] = done.warnings  # the run's code was called "test"
