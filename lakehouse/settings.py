@@ -367,7 +367,8 @@ class PcaSettings(_Section):
         components: Number of components.
         standardise: Whether each symbol's returns are divided by their standard deviation first.
         lookback_days: Days of candles in a window.
-        min_coverage: Least share of a window's bars that a symbol must have to be in it.
+        min_coverage: Least share of a window's bars that a symbol must have to be in it, and of
+            the bars that the components judged by later ones are fitted to.
     """
 
     components: Annotated[int, Field(ge=1)]

@@ -53,6 +53,18 @@ class PinnedLake(Lake):
         """
         return super().read_own(contract, self.version(contract) if version is None else version)
 
+    def create(self, contract: TableContract) -> bool:
+        """Compare the table with its contract.
+
+        Raises:
+            TableError: It is not there, or has other columns.
+        """
+        if not self.exists(contract):
+            raise TableError(
+                f"{contract.full_name} is not there any more: a table of the past cannot be made"
+            )
+        return super().create(contract)
+
     def _write(self, contract: TableContract, frame: DataFrame, where: str | None) -> int:
         raise TableError(f"{contract.full_name}: a table of the past cannot be written")
 

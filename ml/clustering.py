@@ -66,6 +66,30 @@ def agreement(label: IntArray, other: IntArray) -> float:
     return float(adjusted_rand_score(label, other))
 
 
+def clustering_metrics(
+    points: FloatArray, label: IntArray, centres: FloatArray, seed: int, resamples: int
+) -> dict[str, float]:
+    """How dense, how even and how stable the clusters are.
+
+    Args:
+        points: (N, M) standardised.
+        label: (N,) the clustering, 0..k-1.
+        centres: (k, M).
+        seed: Of the resamples.
+        resamples: How many; see `resampled_agreement`, which is left out when none counts.
+    """
+    sizes = np.bincount(label, minlength=len(centres))
+    metrics = {
+        "inertia": inertia(points, centres),
+        "smallest_cluster": float(sizes.min()),
+        "largest_cluster": float(sizes.max()),
+    }
+    agreements = resampled_agreement(points, label, seed, resamples)
+    if agreements.size:
+        metrics["resampled_agreement"] = float(agreements.mean())
+    return metrics
+
+
 def resampled_agreement(
     points: FloatArray, label: IntArray, seed: int, resamples: int
 ) -> FloatArray:

@@ -3,58 +3,81 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
+from gold.returns import FloatArray
 from lakehouse.reproduction import Comparison
 from ml.results import ModelResult
 
-_MISSING = "missing"
+_MISSING, _NONE = "missing", "0"
 
 
-def compare(metrics: Mapping[str, float], output: bytes, result: ModelResult) -> list[Comparison]:
+def compare(
+    metrics: Mapping[str, float], output: bytes, result: ModelResult, beside: Collection[str]
+) -> list[Comparison]:
     """Compare what a run recorded with a fit.
 
     Args:
-        metrics: Recorded metrics; those that are no metrics of the fit are left out.
+        metrics: Recorded metrics.
         output: Recorded output of the model, as CSV with all digits.
         result: The fit.
+        beside: Recorded metrics that are none of the fit, and are left out.
 
     Returns:
-        A comparison for each metric of the fit, and for each column of its output.
+        A comparison for each metric and each column of the output that either has; what one of
+        them lacks is a difference.
     """
-    found = [_of_metric(name, metrics.get(name), value) for name, value in result.metrics.items()]
+    names = [*result.metrics, *sorted(set(metrics) - set(result.metrics) - set(beside))]
+    found = [_of_metric(name, metrics.get(name), result.metrics.get(name)) for name in names]
     types = {field.name: field.type for field in result.output.schema}
     recorded = pa_csv.read_csv(
         io.BytesIO(output),
         convert_options=pa_csv.ConvertOptions(column_types=types, strings_can_be_null=False),
     )
-    return found + [_of_column(name, recorded, result.output) for name in types]
+    columns = dict.fromkeys([*types, *recorded.column_names])
+    return found + [_of_column(name, recorded, result.output) for name in columns]
 
 
-def _of_metric(name: str, recorded: float | None, reproduced: float) -> Comparison:
-    if recorded is None:
-        return Comparison(name, _MISSING, repr(reproduced), _MISSING, same=False)
+def _of_metric(name: str, recorded: float | None, reproduced: float | None) -> Comparison:
+    if recorded is None or reproduced is None:
+        one, other = (
+            _MISSING if value is None else repr(value) for value in (recorded, reproduced)
+        )
+        return Comparison(name, one, other, _MISSING, same=False)
     same = recorded == reproduced
-    difference = "0" if same else f"{abs(recorded - reproduced):.3g}"
+    difference = _NONE if same else f"{abs(recorded - reproduced):.3g}"
     return Comparison(name, repr(recorded), repr(reproduced), difference, same)
 
 
 def _of_column(name: str, recorded: pa.Table, reproduced: pa.Table) -> Comparison:
     """All values of a column of the output at once."""
     what = f"model output: {name}"
-    rows = (f"{recorded.num_rows:,} values", f"{reproduced.num_rows:,} values")
-    if name not in recorded.column_names or recorded.num_rows != reproduced.num_rows:
-        return Comparison(what, *rows, "other rows", same=False)
-    one, other = recorded[name].combine_chunks(), reproduced[name].combine_chunks()
-    if pa.types.is_floating(one.type):
-        gap = np.abs(one.to_numpy(zero_copy_only=False) - other.to_numpy(zero_copy_only=False))
+    one, other = (
+        f"{table.num_rows:,} values" if name in table.column_names else _MISSING
+        for table in (recorded, reproduced)
+    )
+    if _MISSING in (one, other):
+        return Comparison(what, one, other, _MISSING, same=False)
+    if recorded.num_rows != reproduced.num_rows:
+        return Comparison(what, one, other, "other rows", same=False)
+    difference = _difference(recorded[name].combine_chunks(), reproduced[name].combine_chunks())
+    return Comparison(what, one, other, difference, difference == _NONE)
+
+
+def _difference(recorded: pa.Array, reproduced: pa.Array) -> str:
+    """How far as many values are apart, in words."""
+    if pa.types.is_floating(recorded.type):
+        gap = np.abs(_numbers(recorded) - _numbers(reproduced))
         largest = float(np.max(gap, initial=0.0))
-        same = largest == 0
-        return Comparison(what, *rows, "0" if same else f"at most {largest:.3g}", same)
-    differing = sum(a != b for a, b in zip(one.to_pylist(), other.to_pylist(), strict=True))
-    words = "0" if not differing else f"{differing:,} values"
-    return Comparison(what, *rows, words, not differing)
+        return _NONE if largest == 0 else f"at most {largest:.3g}"
+    pairs = zip(recorded.to_pylist(), reproduced.to_pylist(), strict=True)
+    differing = sum(one != other for one, other in pairs)
+    return f"{differing:,} values" if differing else _NONE
+
+
+def _numbers(column: pa.Array) -> FloatArray:
+    return np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.float64)

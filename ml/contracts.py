@@ -102,14 +102,20 @@ PCA_WINDOWS = TableContract(
         Column(
             "explained_variance",
             "DOUBLE",
-            "Share of the window's variance, a fraction; of component 1 how much the market moved "
-            "as one.",
+            "Share of the window's variance, a fraction.",
             nullable=False,
         ),
         Column(
             "cumulative_variance",
             "DOUBLE",
             "Share of this component and those before it, a fraction.",
+            nullable=False,
+        ),
+        Column(
+            "standardised_variance",
+            "DOUBLE",
+            "The component's share when each symbol's returns are divided by their standard "
+            "deviation, a fraction; of component 1 how much the market moved as one.",
             nullable=False,
         ),
     ),

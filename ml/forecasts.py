@@ -11,6 +11,7 @@ import pyarrow as pa
 from pyspark.sql import functions as F
 
 from gold.returns import FloatArray
+from lakehouse.intervals import MICROS_PER_DAY
 from ml.validation import ForecastScore, forecast_score
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ class ScoredForecasts:
 def score_forecasts(forecasts: DataFrame) -> dict[str, ScoredForecasts]:
     """Score each split; the same rows give the same bits, however they are spread.
 
-    The rows of a bar must meet, so the work is cut by UTC days, which no bar spans.
+    The rows of a day must meet, so the work is cut by UTC days; a day that two splits share gives
+    each of them a rank information coefficient.
 
     Args:
         forecasts: `FORECAST_COLUMNS`, one row for each split, symbol and bar; train_mean is the
@@ -93,10 +95,11 @@ def _score_day(forecasts: pa.Table) -> pa.Table:
         prediction,
         _doubles(ordered, "target"),
         float(_doubles(ordered, "train_mean")[0]),
+        day=MICROS_PER_DAY,
     )
     # Equal forecasts of two days must not cancel out.
-    day = ordered["open_us"][0].as_py()
-    digest = hashlib.sha256(day.to_bytes(8, "big", signed=True) + prediction.tobytes()).digest()
+    first = ordered["open_us"][0].as_py()
+    digest = hashlib.sha256(first.to_bytes(8, "big", signed=True) + prediction.tobytes()).digest()
     row = {
         "split": ordered["split"][0].as_py(),
         **asdict(score),

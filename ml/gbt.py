@@ -87,16 +87,19 @@ def _write_and_score(
 
 
 def _log_child(run: TrackedRun, one: Judged, scored: Mapping[str, ScoredForecasts]) -> None:
-    """A run for one fit: what it was fitted to, what it was judged by, and how it did."""
-    tags = {"candlelake.evaluation": one.split.evaluation}
+    """A run for one fit: what it was fitted to, what it was judged by, and how it did.
+
+    An optimistic one names its scores as its parent does, so that `oos_r2` is honest everywhere.
+    """
+    tags, prefix = {"candlelake.evaluation": one.split.evaluation}, ""
     if one.split.is_optimistic:
-        tags["candlelake.optimistic"] = "true"
+        tags["candlelake.optimistic"], prefix = "true", f"{RANDOM_SPLIT}_"
     with run.child(one.name, one.split.params, tags) as child:
         child.log_inputs(FEATURES, rows=one.split.fitted)
         child.log_inputs(FEATURES, purpose=TESTING, rows=one.split.tested)
         fit = {"train_rows": float(one.rows.count), "fit_seconds": one.seconds}
         score = scored[one.name].score.metrics() if one.name in scored else {}
-        child.log_metrics(fit | score)
+        child.log_metrics(fit | {f"{prefix}{name}": value for name, value in score.items()})
 
 
 def _log_result(context: TaskContext, run: TrackedRun, result: ModelResult) -> None:

@@ -20,7 +20,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from lakehouse.errors import NotEnoughData
-from lakehouse.intervals import interval_micros
+from lakehouse.intervals import MICROS_PER_DAY, interval_micros
 from lakehouse.session import activate
 from ml.contracts import FEATURES
 from ml.feature_table import complete, in_scope
@@ -42,7 +42,6 @@ RIDGE = "ridge"
 
 # A fit is a hundred small jobs, between which the driver works alone.
 _FITS_AT_ONCE = 2
-_DAY = 86_400_000_000
 _IMPORTANCE = "importance_"
 _PERMUTATION = "permutation_importance_"
 
@@ -196,7 +195,8 @@ def _folds(context: TaskContext, rows: DataFrame) -> tuple[Fold, ...]:
         first,
         last,
         step,
-        block=settings.fold_days * _DAY // step,
+        day=MICROS_PER_DAY,
+        block=settings.fold_days * MICROS_PER_DAY // step,
         purge=LABEL_BARS,
         embargo=settings.embargo_bars,
     )
@@ -210,7 +210,7 @@ def _judged(split: Split, name: str, fit: Callable[[TrainingRows], PipelineModel
 
 
 def _together(scored: Mapping[str, ScoredForecasts], names: list[str]) -> ForecastScore:
-    # A last fold without a row to predict has no score.
+    # A fold without a row to predict, as over months without data, has no score.
     return reduce(add, (scored[name].score for name in names if name in scored), ForecastScore())
 
 

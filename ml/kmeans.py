@@ -26,7 +26,7 @@ from lakehouse.session import activate
 from lakehouse.sql import equals
 from lakehouse.tasks import TaskContext, TaskOutcome
 from ml import kmeans_plots, plots
-from ml.clustering import different, inertia, resampled_agreement, standardised
+from ml.clustering import clustering_metrics, different, standardised
 from ml.clusters import cluster_statistics, leaders, renumbering
 from ml.contracts import CLUSTERS
 from ml.leaders_portfolio import (
@@ -82,9 +82,9 @@ def run_kmeans(context: TaskContext) -> TaskOutcome:
     """
     settings = context.settings.ml.kmeans
     metrics = _newest_metrics(context)
-    months = leaders_portfolio(context)
     with tracked_run(context, "kmeans", "in_sample") as run:
         run.log_inputs(ASSET_METRICS)
+        months = leaders_portfolio(context)
         scaler, points = _standardised(context, metrics)
         candidates = _sweep(context, points, metrics)
         _track_sweep(context, run, candidates)
@@ -92,7 +92,7 @@ def run_kmeans(context: TaskContext) -> TaskOutcome:
         result = _result(metrics, scaler, chosen)
         cluster = np.asarray(result.output["cluster"].to_numpy(), dtype=np.int64)
         _track(run, context, metrics, cluster)
-        run.log_metrics({**result.metrics, **chosen.metrics})
+        run.log_metrics(result.metrics)
         run.log_output(result.output)
         example = metrics.select(list(MEASURES)).slice(0, 2).to_pandas()
         interface = Interface(dict.fromkeys(MEASURES, DOUBLE), INTEGER, example)
@@ -123,10 +123,9 @@ def kmeans_result(context: TaskContext) -> ModelResult:
     Raises:
         NotEnoughData: No more symbols with different figures than clusters.
     """
-    settings = context.settings.ml
     metrics = _newest_metrics(context)
     scaler, points = _standardised(context, metrics)
-    chosen = fit_kmeans(points, settings.kmeans.clusters, settings.seed)
+    chosen = _candidate(context, points, metrics, context.settings.ml.kmeans.clusters)
     return _result(metrics, scaler, chosen)
 
 
@@ -135,7 +134,7 @@ def _result(metrics: pa.Table, scaler: PipelineModel, chosen: Clustering) -> Mod
     numbers = renumbering(chosen.label, _column(metrics, "sharpe"), chosen.model.getK())
     output = pa.table({"symbol": metrics["symbol"], "cluster": numbers[chosen.label]})
     model = PipelineModel([*scaler.stages, chosen.model, _renumber(numbers)])
-    figures = {"silhouette": chosen.silhouette, "symbols": float(metrics.num_rows)}
+    figures = {**chosen.metrics, "symbols": float(metrics.num_rows)}
     return ModelResult(figures, output, model)
 
 
@@ -155,10 +154,10 @@ def _newest_metrics(context: TaskContext) -> pa.Table:
         .sort_by("symbol")
     )
     clusters = context.settings.ml.kmeans.clusters
-    different = len(set(zip(*(metrics[name].to_pylist() for name in MEASURES), strict=True)))
-    if different <= clusters:
+    distinct = different(_measures(metrics))
+    if distinct <= clusters:
         raise NotEnoughData(
-            f"{different} symbols with a Sharpe ratio of their own are too few for {clusters} "
+            f"{distinct} symbols with a Sharpe ratio of their own are too few for {clusters} "
             "clusters: widen the universe or the months, or lower ml.kmeans.clusters"
         )
     return metrics
@@ -182,37 +181,29 @@ def _standardised(context: TaskContext, metrics: pa.Table) -> tuple[PipelineMode
 
 def _sweep(context: TaskContext, points: DataFrame, metrics: pa.Table) -> Mapping[int, Clustering]:
     """Fit and judge each number of clusters that leaves a cluster more than one symbol."""
-    settings = context.settings.ml
-    measures = np.column_stack([_column(metrics, name) for name in MEASURES])
-    ks = sorted({*settings.kmeans.sweep, settings.kmeans.clusters})
+    settings = context.settings.ml.kmeans
+    ks = sorted({*settings.sweep, settings.clusters})
+    most = different(_measures(metrics))
 
     def fit(clusters: int) -> Clustering:
-        return _judged(
-            fit_kmeans(points, clusters, settings.seed),
-            standardised(measures),
-            settings.seed,
-            settings.kmeans.resamples,
-        )
+        return _candidate(context, points, metrics, clusters)
 
     # A fit is a dozen small jobs, between which the driver works alone.
     with ThreadPoolExecutor(_FITS_AT_ONCE, initializer=activate, initargs=(context.spark,)) as pool:
-        tried = [clusters for clusters in ks if clusters < different(measures)]
+        tried = [clusters for clusters in ks if clusters < most]
         return dict(zip(tried, pool.map(fit, tried), strict=True))
 
 
-def _judged(one: Clustering, points: FloatArray, seed: int, resamples: int) -> Clustering:
-    """The same with its metrics: how dense, how even and how stable its clusters are."""
-    sizes = np.bincount(one.label, minlength=one.model.getK())
-    metrics = {
-        "silhouette": one.silhouette,
-        "inertia": inertia(points, np.array(one.model.clusterCenters())),
-        "smallest_cluster": float(sizes.min()),
-        "largest_cluster": float(sizes.max()),
-    }
-    agreements = resampled_agreement(points, one.label, seed, resamples)
-    if agreements.size:
-        metrics["resampled_agreement"] = float(agreements.mean())
-    return replace(one, metrics=metrics)
+def _candidate(
+    context: TaskContext, points: DataFrame, metrics: pa.Table, clusters: int
+) -> Clustering:
+    """Fit and judge one number of clusters."""
+    settings = context.settings.ml
+    fitted = fit_kmeans(points, clusters, settings.seed)
+    measured, centres = standardised(_measures(metrics)), np.array(fitted.model.clusterCenters())
+    resamples = settings.kmeans.resamples
+    told = clustering_metrics(measured, fitted.label, centres, settings.seed, resamples)
+    return replace(fitted, metrics={"silhouette": fitted.silhouette, **told})
 
 
 def _track_sweep(
@@ -220,7 +211,9 @@ def _track_sweep(
 ) -> None:
     """Log each number of clusters as a child run, and all of them in one figure."""
     for clusters, one in candidates.items():
-        with run.child(f"k_{clusters}", {"k": clusters}, {}) as child:
+        tags = {"candlelake.evaluation": "in_sample"}
+        with run.child(f"k_{clusters}", {"k": clusters}, tags) as child:
+            child.log_inputs(ASSET_METRICS)
             child.log_metrics(one.metrics)
             sizes = np.sort(np.bincount(one.label, minlength=clusters))[::-1]
             child.log_csv("sizes.csv", {"symbols": sizes.tolist()})
@@ -293,6 +286,11 @@ def _rows(
         }
         for place, row in enumerate(metrics.to_pylist())
     ]
+
+
+def _measures(metrics: pa.Table) -> FloatArray:
+    """(symbols, measures), in the order of `MEASURES`."""
+    return np.column_stack([_column(metrics, name) for name in MEASURES])
 
 
 def _column(metrics: pa.Table, name: str) -> FloatArray:

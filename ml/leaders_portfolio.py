@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from ml.tracking import TrackedRun
 
 LEADERS: Final = "cluster_leaders"
+MONTHLY_AGREEMENT: Final = "monthly_agreement"
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def leader_figures(settings: Settings, made: LeadersPortfolio | None) -> dict[st
     skipped = [f"{_day(date)}: {date.skipped}" for date in made.dates if date.skipped]
     figures = {}
     if agreements:
-        figures["monthly_agreement"] = f"{np.mean(agreements):.2f}"
+        figures[MONTHLY_AGREEMENT] = f"{np.mean(agreements):.2f}"
     if made.statistics:
         figures[f"{LEADERS}, total return after costs"] = ", ".join(
             f"{name} {made.statistic('total_return', name):+.1%}"
@@ -130,12 +131,12 @@ def track_leaders(context: TaskContext, run: TrackedRun, made: LeadersPortfolio)
     agreed = list(month_to_month(made.dates))
     if agreed:
         times, values = [time for time, _, _ in agreed], np.array([value for _, value, _ in agreed])
-        run.log_series("monthly_agreement", times, values.tolist())
+        run.log_series(MONTHLY_AGREEMENT, times, values.tolist())
         about = (
             f"{' '.join(context.settings.scope.values())}, lookback of {rules.lookback_days} days"
         )
         days = np.array(times, dtype="datetime64[us]")
-        run.log_figure(kmeans_plots.month_to_month(days, values, about), "monthly_agreement.png")
+        run.log_figure(kmeans_plots.month_to_month(days, values, about), f"{MONTHLY_AGREEMENT}.png")
     with run.child("leaders", {"k": k, **params}, {"candlelake.evaluation": EVALUATION}) as child:
         child.log_inputs(CANDLES, LISTINGS)
         found = ((row.index_name, row.statistic, row.value) for row in made.statistics)

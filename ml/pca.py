@@ -42,9 +42,12 @@ if TYPE_CHECKING:
     from pyspark.ml.feature import PCAModel
     from pyspark.sql import DataFrame
 
+    from lakehouse.settings import PcaSettings
+
 HONEST_METRIC = "held_out_variance"
 """By which champions are chosen: the variance of the last fifth of the bars that the components of
-the first four fifths explain. What all bars explain of themselves is in-sample."""
+the first four fifths explain, over the symbols that these cover. What all bars explain of
+themselves is in-sample."""
 
 _ROWS_DDL = "open_us bigint, returns array<double>"
 
@@ -113,7 +116,7 @@ def pca_result(context: TaskContext) -> ModelResult:
         raise NotEnoughData("no symbol's close ever changes, so there is no variance to explain")
     metrics = {_explained(place): float(value) for place, value in enumerate(explained)}
     metrics["cumulative_variance"] = float(np.cumsum(explained)[-1])
-    held_out = _held_out(candles, components, context.settings.ml.pca.standardise)
+    held_out = _held_out(candles, context.settings.ml.pca)
     if np.isfinite(held_out):
         metrics[HONEST_METRIC] = held_out
     loadings = np.asarray(model.pc.toArray())
@@ -136,12 +139,16 @@ def returns_rows(candles: DataFrame) -> DataFrame:
     return panel.applyInArrow(_returns_rows, _ROWS_DDL)
 
 
-def _held_out(candles: DataFrame, components: int, standardise: bool) -> float:
+def _held_out(candles: DataFrame, settings: PcaSettings) -> float:
     """What later returns owe to the components of earlier ones, in one task as the layout is."""
 
-    def of_market(panel: pa.Table) -> pa.Table:
-        matrix = returns_panel(panel).matrix
-        share = held_out_variance(matrix, components, standardise=standardise)
+    def of_market(candles: pa.Table) -> pa.Table:
+        share = held_out_variance(
+            candles,
+            components=settings.components,
+            min_coverage=settings.min_coverage,
+            standardise=settings.standardise,
+        )
         return pa.table({"share": [share]})
 
     panel = candles.select("market", *PANEL_COLUMNS).groupBy("market")

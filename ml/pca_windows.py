@@ -1,13 +1,14 @@
 """Principal components of trailing windows: silver.candles -> ml.pca_windows and child runs.
 
 One window ends with each month. How much of a window's variance its first component explains says
-how much the market moved as one. Each window is worked on by one task of an executor.
+how much the market moved as one; of standardised returns, as otherwise a few volatile newcomers
+own the variance. Each window is worked on by one task of an executor.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +21,7 @@ from lakehouse.sql import equals
 from ml import pca_plots
 from ml.contracts import PCA_WINDOWS
 from ml.principal_components import PrincipalComponents, WindowComponents, window_components
+from silver.contracts import CANDLES
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -29,9 +31,12 @@ if TYPE_CHECKING:
     from lakehouse.tasks import TaskContext
     from ml.tracking import TrackedRun
 
+MARKET_INTEGRATION: Final = "market_integration"
+"""The series that a run logs: the share of the first component of standardised returns."""
+
 _WINDOW_DDL = (
     "as_of bigint, symbols array<string>, bars bigint, explained array<double>, "
-    "loadings array<double>, skipped string"
+    "loadings array<double>, integration array<double>, skipped string"
 )
 _WINDOW_SCHEMA = pa.schema(
     [
@@ -40,6 +45,7 @@ _WINDOW_SCHEMA = pa.schema(
         ("bars", pa.int64()),
         ("explained", pa.list_(pa.float64())),
         ("loadings", pa.list_(pa.float64())),
+        ("integration", pa.list_(pa.float64())),
         ("skipped", pa.string()),
     ]
 )
@@ -81,7 +87,7 @@ def pca_windows(
 def track_windows(
     context: TaskContext, run: TrackedRun, windows: Sequence[WindowComponents], subtitle: str
 ) -> None:
-    """Log each window as a child run, and the share of the first component as a series.
+    """Log each window as a child run, and how much the market moved as one as a series.
 
     Windows that were passed over are named in `windows.csv` with the reason.
     """
@@ -95,28 +101,32 @@ def track_windows(
             "lookback_days": settings.lookback_days,
             "standardise": settings.standardise,
         }
+        start = instant(window.as_of - settings.lookback_days * MICROS_PER_DAY)
         with run.child(f"window_{day}", params, {"candlelake.evaluation": "in_sample"}) as child:
+            rows = f"open_time from {start:%Y-%m-%d} to before {day} UTC"
+            child.log_inputs(CANDLES, rows=rows)
             shares = window.found.explained.tolist()
             named = {f"explained_variance_{place}": v for place, v in enumerate(shares, start=1)}
             sizes = {"symbols": len(window.symbols), "bars": window.bars}
-            child.log_metrics({**named, "cumulative_variance": sum(shares), **sizes})
+            told = {MARKET_INTEGRATION: float(window.integration[0]), **sizes}
+            child.log_metrics({**named, "cumulative_variance": sum(shares), **told})
             loadings = enumerate(window.found.loadings.tolist(), start=1)
             columns = {f"component_{place}": values for place, values in loadings}
             child.log_csv("loadings.csv", {"symbol": window.symbols, **columns})
-    dates, explained = _explained(windows)
+    dates, integration = _integration(windows)
     if dates:
-        run.log_series("first_component_share", dates, explained[:, 0].tolist())
+        run.log_series(MARKET_INTEGRATION, dates, integration[:, 0].tolist())
         about = f"{subtitle}, windows of {settings.lookback_days} days"
         times = np.array(dates, dtype="datetime64[us]")
-        figure = pca_plots.market_integration(times, explained, about)
-        run.log_figure(figure, "market_integration.png")
+        figure = pca_plots.market_integration(times, integration, about)
+        run.log_figure(figure, f"{MARKET_INTEGRATION}.png")
     run.log_csv(
         "windows.csv",
         {
             "as_of": [_day(window) for window in windows],
             "symbols": [len(window.symbols) for window in windows],
             "bars": [window.bars for window in windows],
-            "first_component_share": [w.found.explained[0] if w.found else "" for w in windows],
+            MARKET_INTEGRATION: [w.integration[0] if w.found else "" for w in windows],
             "skipped": [window.skipped for window in windows],
         },
     )
@@ -138,6 +148,7 @@ def write_windows(
             "component": place,
             "explained_variance": share,
             "cumulative_variance": cumulative,
+            "standardised_variance": float(window.integration[place - 1]),
         }
         for window in windows
         if window.found is not None
@@ -149,11 +160,12 @@ def write_windows(
 
 def window_figures(windows: Sequence[WindowComponents]) -> dict[str, str]:
     """What the windows gave, for the summary; the reason of those that were passed over."""
-    dates, explained = _explained(windows)
+    dates, integration = _integration(windows)
     figures = {}
     if dates:
-        low, high = explained[:, 0].min(), explained[:, 0].max()
-        figures[f"first component of {len(dates)} windows"] = f"{low:.1%} to {high:.1%}"
+        low, high = integration[:, 0].min(), integration[:, 0].max()
+        named = f"first component of {len(dates)} windows, standardised"
+        figures[named] = f"{low:.1%} to {high:.1%}"
     skipped = [f"{_day(window)}: {window.skipped}" for window in windows if window.skipped]
     if skipped:
         figures["windows passed over"] = "; ".join(skipped)
@@ -162,9 +174,9 @@ def window_figures(windows: Sequence[WindowComponents]) -> dict[str, str]:
     return figures
 
 
-def _explained(windows: Sequence[WindowComponents]) -> tuple[list[int], FloatArray]:
-    """Ends of the windows that were not passed over, and (W, k) shares."""
-    made = [(window.as_of, window.found.explained) for window in windows if window.found]
+def _integration(windows: Sequence[WindowComponents]) -> tuple[list[int], FloatArray]:
+    """Ends of the windows that were not passed over, and (W, k) shares of standardised returns."""
+    made = [(window.as_of, window.integration) for window in windows if window.found]
     return [as_of for as_of, _ in made], np.array([shares for _, shares in made])
 
 
@@ -192,6 +204,7 @@ def _of_window(settings: Settings) -> Callable[[pa.Table], pa.Table]:
             "bars": window.bars,
             "explained": window.found.explained.tolist() if window.found else [],
             "loadings": window.found.loadings.ravel().tolist() if window.found else [],
+            "integration": window.integration.tolist(),
             "skipped": window.skipped,
         }
         return pa.Table.from_pylist([row], _WINDOW_SCHEMA)
@@ -202,12 +215,13 @@ def _of_window(settings: Settings) -> Callable[[pa.Table], pa.Table]:
 def _window(as_of: int, rows: pa.Table) -> WindowComponents:
     """What `_of_window` made of one window; a window without a candle has no row."""
     if not rows.num_rows:
-        return WindowComponents(as_of, (), 0, None, "no candle")
+        return WindowComponents(as_of, (), 0, None, np.empty(0), "no candle")
     [row] = rows.to_pylist()
     symbols, explained = tuple(row["symbols"]), np.array(row["explained"])
     loadings = np.array(row["loadings"]).reshape(explained.size, len(symbols))
     found = None if row["skipped"] else PrincipalComponents(explained, loadings)
-    return WindowComponents(as_of, symbols, row["bars"], found, row["skipped"])
+    integration = np.array(row["integration"])
+    return WindowComponents(as_of, symbols, row["bars"], found, integration, row["skipped"])
 
 
 def _cumulated(found: PrincipalComponents) -> list[tuple[float, float]]:

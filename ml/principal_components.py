@@ -37,6 +37,8 @@ class WindowComponents:
         symbols: N symbols that the window covers, ascending.
         bars: Bars of the window at which any of them has a return.
         found: Their components; None for a window that was passed over.
+        integration: (k,) shares of the components of their standardised returns: how much the
+            market moved as one, whatever the volatile of its symbols did; none when passed over.
         skipped: Why it was passed over, empty for one that was not.
     """
 
@@ -44,6 +46,7 @@ class WindowComponents:
     symbols: tuple[str, ...]
     bars: int
     found: PrincipalComponents | None
+    integration: FloatArray
     skipped: str
 
 
@@ -88,6 +91,12 @@ def oriented(loadings: FloatArray) -> FloatArray:
     return np.where(loadings.sum(axis=1, keepdims=True) < 0, -loadings, loadings)
 
 
+def covered_symbols(candles: pa.Table, bars: float) -> pa.Array:
+    """Symbols with at least so many candles, filled ones included, in no order."""
+    counts = pc.value_counts(candles["symbol"])
+    return counts.field("values").filter(pc.greater_equal(counts.field("counts"), bars))
+
+
 def window_components(
     as_of: int,
     candles: pa.Table,
@@ -110,13 +119,14 @@ def window_components(
         components: Number of components.
         standardise: See `principal_components`.
     """
-    counts = pc.value_counts(candles["symbol"])
-    enough = pc.greater_equal(counts.field("counts"), min_coverage * window_bars)
-    covered = counts.field("values").filter(enough)
+    covered = covered_symbols(candles, min_coverage * window_bars)
     panel = returns_panel(candles.filter(pc.is_in(candles["symbol"], covered)))
     symbols, bars = panel.symbols, len(panel.times)
     if len(symbols) < components or bars <= components:
         too_few = f"{len(symbols)} symbols over {bars} bars are too few for {components} components"
-        return WindowComponents(as_of, symbols, bars, None, too_few)
+        return WindowComponents(as_of, symbols, bars, None, np.empty(0), too_few)
     found = principal_components(panel.matrix, components, standardise=standardise)
-    return WindowComponents(as_of, symbols, bars, found, "" if found else "no close ever changes")
+    alike = principal_components(panel.matrix, components, standardise=True)
+    if found is None or alike is None:
+        return WindowComponents(as_of, symbols, bars, None, np.empty(0), "no close ever changes")
+    return WindowComponents(as_of, symbols, bars, found, alike.explained, "")

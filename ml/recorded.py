@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +14,7 @@ from mlflow.artifacts import download_artifacts
 from mlflow.exceptions import MlflowException
 
 from lakehouse.errors import ModelNotFound, ReproductionError
-from ml.tracking import OUTPUT_FILE, SETTINGS_FILE, open_store
+from ml.tracking import LIBRARIES, OUTPUT_FILE, SETTINGS_FILE, is_absent, open_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -47,6 +47,7 @@ class RecordedRun:
         mlflow_run_id: MLflow's id of the run.
         task: Task that made it.
         code_version: Version and digest of the code that made it.
+        libraries: Versions of the libraries that it was computed by.
         settings: All settings as JSON.
         tables: What it read.
         metrics: What it logged.
@@ -56,22 +57,24 @@ class RecordedRun:
     mlflow_run_id: str
     task: str
     code_version: str
+    libraries: str
     settings: str
     tables: tuple[RecordedTable, ...]
     metrics: Mapping[str, float]
     output: bytes
 
 
-def find_run(tracking_uri: str, reference: str) -> RecordedRun:
+def find_run(tracking_uri: str, reference: str, tasks: Collection[str]) -> RecordedRun:
     """Read a run from the store.
 
     Args:
         tracking_uri: The store.
         reference: `models:/NAME@ALIAS`, `models:/NAME/VERSION`, or the id of a run.
+        tasks: Those whose runs can be fitted again.
 
     Raises:
         ModelNotFound: The store has no such run, model, version or alias.
-        ReproductionError: The run is none of a model, or did not finish.
+        ReproductionError: The run is none of those tasks, a part of one, or did not finish.
     """
     client = open_store(tracking_uri)
     run = _run(client, tracking_uri, reference)
@@ -80,22 +83,29 @@ def find_run(tracking_uri: str, reference: str) -> RecordedRun:
         raise ReproductionError(
             f"run {run_id} is one part of run {tags[_PARENT]}: name that one instead"
         )
+    task = tags.get("candlelake.task", "")
+    if task not in tasks:
+        raise ReproductionError(
+            f"run {run_id} is of the task {task!r}: only runs of {', '.join(tasks)} can be fitted "
+            "again"
+        )
     with TemporaryDirectory() as folder:
         try:
-            settings = Path(download_artifacts(run_id=run_id, artifact_path=SETTINGS_FILE))
-            output = Path(
-                download_artifacts(run_id=run_id, artifact_path=OUTPUT_FILE, dst_path=folder)
+            settings, output = (
+                Path(download_artifacts(run_id=run_id, artifact_path=file, dst_path=folder))
+                for file in (SETTINGS_FILE, OUTPUT_FILE)
             )
             texts = settings.read_text(encoding="utf-8"), output.read_bytes()
         except (MlflowException, OSError) as error:
             raise ReproductionError(
-                f"run {run_id} ({run.info.run_name}) is no finished run of a model: there is no "
-                f"{OUTPUT_FILE} to compare with"
+                f"run {run_id} ({run.info.run_name}) is no finished run: there is no {OUTPUT_FILE} "
+                "to compare with"
             ) from error
     return RecordedRun(
         mlflow_run_id=run_id,
-        task=tags.get("candlelake.task", ""),
+        task=task,
         code_version=tags.get("candlelake.code_version", ""),
+        libraries=tags.get(LIBRARIES, ""),
         settings=texts[0],
         tables=_tables(run),
         metrics=run.data.metrics,
@@ -119,6 +129,8 @@ def _run(client: MlflowClient, tracking_uri: str, reference: str) -> Run:
             version = client.get_model_version(name, number)
         return client.get_run(version.run_id or "")
     except MlflowException as error:
+        if not is_absent(error):
+            raise
         names = sorted(each.name for each in client.search_registered_models())
         raise ModelNotFound(
             f"{tracking_uri} has no {'run' if model is None else 'model'} {reference}: its models "

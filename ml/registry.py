@@ -1,15 +1,13 @@
 """The model registry: fitted models as versions of a name, the best of which is the champion.
 
 A name stands for one experiment on one market and interval, whose versions can be compared:
-`candlelake-gbt-um-4h`. The alias `champion` moves to a new version only when it beats the one
-before on the experiment's honest metric; a tag of each version says why it did or did not.
+`candlelake-gbt-um-4h`. `ml.champions` tells which of them is the best.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,12 +23,12 @@ from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import Array, SparkMLVector
 
 from lakehouse.errors import ModelNotFound
+from ml.champions import CHAMPION, REASON, choose_champion, find_champion
 from ml.model_files import load_from_folder, save_to_folder
 from ml.tracking import TrackedRun, open_store
 
 if TYPE_CHECKING:
     import pandas as pd
-    from mlflow.entities.model_registry import ModelVersion
     from pyspark.ml import PipelineModel
 
     from lakehouse.settings import Settings
@@ -41,10 +39,6 @@ ColumnType = DataType | Array
 DOUBLE = DataType.double
 INTEGER = DataType.integer
 VECTOR: Array = SparkMLVector()  # type: ignore[no-untyped-call]  # mlflow gives it no types
-
-CHAMPION = "champion"
-REASON = "candlelake.champion"
-"""Tag of a version: why it became the champion, or why not."""
 
 
 @dataclass(frozen=True)
@@ -101,14 +95,14 @@ def register(
     """
     name = model_name(run.context.settings, experiment)
     _log_model(run, model, interface)
-    with suppress(MlflowException):  # it is there from an earlier run
+    try:
         run.client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":  # from an earlier run
+            raise
     source = f"{run.artifact_uri}/model"
     version = run.client.create_model_version(name, source, run.mlflow_run_id)
-    is_better, reason = _compared(run.client, version, _champion(run.client, name), metric)
-    run.client.set_model_version_tag(name, version.version, REASON, reason)
-    if is_better:
-        run.client.set_registered_model_alias(name, CHAMPION, version.version)
+    reason = choose_champion(run.client, version, experiment, metric)
     return Registered(name, int(version.version), run.mlflow_run_id, reason)
 
 
@@ -121,7 +115,7 @@ def load_champion(context: TaskContext, experiment: str) -> tuple[Registered, Pi
     settings = context.settings
     client = open_store(settings.mlflow.tracking_uri)
     name = model_name(settings, experiment)
-    champion = _champion(client, name)
+    champion = find_champion(client, name)
     if champion is None:
         raise ModelNotFound(
             f"no model {name} has the alias {CHAMPION} in {settings.mlflow.tracking_uri}: run the "
@@ -162,44 +156,3 @@ def _shared(settings: Settings) -> str:
     """A folder that the engine and this process reach."""
     # MLflow's variable names a volume where the tables lie in a catalog.
     return os.environ.get("MLFLOW_DFS_TMP", settings.warehouse)
-
-
-def _champion(client: mlflow.MlflowClient, name: str) -> ModelVersion | None:
-    """None when no version has the alias."""
-    try:
-        return client.get_model_version_by_alias(name, CHAMPION)
-    except MlflowException:
-        return None
-
-
-def _compared(
-    client: mlflow.MlflowClient, version: ModelVersion, champion: ModelVersion | None, metric: str
-) -> tuple[bool, str]:
-    """Whether a version beats the champion, and the reason in words."""
-    value, data = _measured(client, version, metric)
-    if value is None:
-        return False, f"not champion: the run has no {metric}"
-    if champion is None:
-        return True, f"champion: the first version, {metric} {value:.6g} on {data}"
-    held, held_on = _measured(client, champion, metric)
-    if held is None:
-        return True, f"champion: version {champion.version} has no {metric}, this one {value:.6g}"
-    is_better = value > held
-    return is_better, (
-        f"{'champion' if is_better else 'not champion'}: {metric} {value:.6g} on {data} "
-        f"{'beats' if is_better else 'does not beat'} {held:.6g} of version {champion.version} on "
-        f"{held_on}"
-    )
-
-
-def _measured(
-    client: mlflow.MlflowClient, version: ModelVersion, metric: str
-) -> tuple[float | None, str]:
-    """The metric of the run that made a version, and the tables it was measured on."""
-    try:
-        run = client.get_run(version.run_id or "")
-    except MlflowException:  # it has been deleted
-        return None, ""
-    inputs = run.inputs.dataset_inputs if run.inputs else []
-    tables = sorted({each.dataset.name for each in inputs})
-    return run.data.metrics.get(metric), ", ".join(tables)

@@ -72,9 +72,14 @@ def exports(data: ReportData) -> dict[str, pd.DataFrame]:
             ["component", "explained_variance", "cumulative_variance"]
         ],
         "pca_windows.csv": data.pca_windows.assign(as_of=data.pca_windows["as_of"].map(_iso))[
-            ["as_of", "lookback_days", "symbols", "component", "explained_variance"]
+            [
+                *("as_of", "lookback_days", "symbols", "component"),
+                *("explained_variance", "standardised_variance"),
+            ]
         ],
-        "gbt_feature_importance.csv": data.importances[["feature", "importance"]],
+        "gbt_feature_importance.csv": data.importances[
+            ["feature", "importance", "permutation_importance"]
+        ],
         "gbt_forecasts.csv": data.forecasts.assign(open_time=data.forecasts["open_time"].map(_iso))[
             ["symbol", "open_time", "prediction", "model_version"]
         ],

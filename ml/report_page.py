@@ -167,7 +167,7 @@ def _images(data: ReportData) -> dict[str, Image]:
         images["scree"] = image(figure, "Variance explained by each principal component")
     if len(data.pca_windows):
         wide = data.pca_windows.pivot(
-            index="as_of", columns="component", values="explained_variance"
+            index="as_of", columns="component", values="standardised_variance"
         )
         days = int(data.pca_windows["lookback_days"].iloc[0])
         figure = pca_plots.market_integration(

@@ -20,7 +20,9 @@ from lakehouse.time_travel import PinnedLake, version_is_gone
 from ml.comparison import compare
 from ml.gbt_evaluation import gbt_result
 from ml.kmeans import kmeans_result
+from ml.libraries import libraries
 from ml.pca import pca_result
+from ml.pca_windows import MARKET_INTEGRATION
 from ml.recorded import RecordedRun, find_run
 from ml.results import ModelResult
 from ml.tracking import table_place
@@ -37,6 +39,11 @@ RESULTS: Mapping[str, Callable[[TaskContext], ModelResult]] = {
 }
 """Task -> its fit."""
 
+BESIDE: Mapping[str, frozenset[str]] = {
+    "pca": frozenset({MARKET_INTEGRATION}),
+}
+"""Task -> series that its run logs and that are none of the fit."""
+
 # Where a run was made says nothing about what it gave.
 _OF_PLACE = ("warehouse", "catalog", "mlflow", "report", "spark")
 
@@ -52,21 +59,18 @@ def reproduce(settings: Settings, reference: str) -> Reproduction:
         ModelNotFound: The store has no such run or model.
         ReproductionError: The record cannot be fitted again here; the message says why.
     """
-    recorded = find_run(settings.mlflow.tracking_uri, reference)
-    if recorded.task not in RESULTS:
-        raise ReproductionError(
-            f"run {recorded.mlflow_run_id} is of the task {recorded.task!r}: only runs of "
-            f"{', '.join(RESULTS)} can be fitted again"
-        )
+    recorded = find_run(settings.mlflow.tracking_uri, reference, RESULTS)
     as_recorded = recorded_settings(recorded, settings)
     with spark_session(settings.spark) as spark:
         context = recorded_context(spark, as_recorded, recorded)
         result = fit_again(context, recorded)
     return Reproduction(
         title=f"{recorded.task}: run {recorded.mlflow_run_id}",
-        notes=_notes(recorded, result),
-        warnings=_warnings(recorded, context),
-        comparisons=compare(recorded.metrics, recorded.output, result),
+        notes=_notes(recorded),
+        warnings=warnings_of(recorded, context),
+        comparisons=compare(
+            recorded.metrics, recorded.output, result, BESIDE.get(recorded.task, frozenset())
+        ),
     )
 
 
@@ -136,18 +140,23 @@ def fit_again(context: TaskContext, recorded: RecordedRun) -> ModelResult:
         ) from error
 
 
-def _notes(recorded: RecordedRun, result: ModelResult) -> list[str]:
+def warnings_of(recorded: RecordedRun, context: TaskContext) -> list[str]:
+    """What may make the values of a record differ from those had again: other code or libraries."""
+    here = libraries(context)
+    made_by = [
+        (f"code {recorded.code_version}", context.code_version),
+        (recorded.libraries or here, here),  # a record may name none
+    ]
+    return [
+        f"the run was made by {then}, and this is {now}: a difference may come from that"
+        for then, now in made_by
+        if then.removeprefix("code ") != now
+    ]
+
+
+def _notes(recorded: RecordedRun) -> list[str]:
     notes = [f"{table.name} at version {table.version}" for table in recorded.tables]
-    beside = sorted(set(recorded.metrics) - set(result.metrics))
+    beside = sorted(BESIDE.get(recorded.task, frozenset()) & recorded.metrics.keys())
     if beside:
         notes.append(f"not compared, as they are no figures of the fit: {', '.join(beside)}")
     return notes
-
-
-def _warnings(recorded: RecordedRun, context: TaskContext) -> list[str]:
-    if recorded.code_version == context.code_version:
-        return []
-    return [
-        f"the run was made by code {recorded.code_version}, and this is {context.code_version}: "
-        "a difference may come from that"
-    ]

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from math import isfinite, nan
 
 TINY_RANK_IC = 0.02
-"""Rank information coefficient below which ranking symbols by the forecast is next to guessing."""
+"""Rank information coefficient below which ranking symbols by the forecast is hardly better than
+guessing; below 0 it is worse."""
 
 _SIGNIFICANT_T = 2.0
 
@@ -21,8 +22,8 @@ def verdict(figures: Mapping[str, float]) -> str:
         return ""
     if r2 <= 0:
         return "No skill: the forecasts are no better than a forecast of zero"
-    if abs(rank_ic) < TINY_RANK_IC:
-        return "No skill to speak of: its ranking of symbols is next to guessing"
-    if abs(figures.get("rank_ic_t", nan)) < _SIGNIFICANT_T:
+    if rank_ic < TINY_RANK_IC:
+        return "No skill to speak of: its ranking of symbols is hardly better than guessing"
+    if figures.get("rank_ic_t", nan) < _SIGNIFICANT_T:
         return "No skill to speak of: its ranking of symbols may well be chance"
     return "Better than a forecast of zero"

@@ -28,12 +28,14 @@ import mlflow
 from mlflow.data.delta_dataset_source import DeltaDatasetSource
 from mlflow.data.spark_dataset import SparkDataset
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
+from mlflow.exceptions import MlflowException
 from mlflow.utils.logging_utils import disable_logging
 
 from lakehouse.contracts import TableContract
 from lakehouse.settings import MlflowSettings
 from lakehouse.tables import Lake
 from lakehouse.tasks import TaskContext
+from ml.libraries import libraries
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -47,6 +49,9 @@ SETTINGS_FILE = "settings.json"
 
 OUTPUT_FILE = "model_output.csv"
 """The artifact that holds what the model says; its numbers are written with all their digits."""
+
+LIBRARIES = "candlelake.libraries"
+"""Tag of a run: the versions of what computed its figures."""
 
 _SQLITE = "sqlite:///"
 # Tasks of a job run at once, and a new store is filled by whoever opens it.
@@ -175,7 +180,11 @@ def tracked_run(
     with mlflow.start_run(
         experiment_id=experiment_id,
         run_name=f"{name} {context.run_id}".strip(),
-        tags={**_tags(context), "candlelake.evaluation": evaluation},
+        tags={
+            **_tags(context),
+            "candlelake.evaluation": evaluation,
+            LIBRARIES: libraries(context),
+        },
     ) as active:
         run = TrackedRun(context, active)
         settings = context.settings.model_dump(mode="json")
@@ -191,6 +200,12 @@ def open_store(tracking_uri: str) -> mlflow.MlflowClient:
     logging.getLogger("alembic").setLevel(logging.ERROR)
     mlflow.set_tracking_uri(tracking_uri)
     return mlflow.MlflowClient()
+
+
+def is_absent(error: MlflowException) -> bool:
+    """Whether the store says that it has no such thing, and not that it cannot be asked."""
+    # A store in a database calls a missing alias an invalid parameter.
+    return error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 
 # Without it the UI shows the pages for language models.

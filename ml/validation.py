@@ -35,18 +35,20 @@ class Fold:
 
 
 def walk_forward_splits(
-    first: int, last: int, step: int, *, block: int, purge: int, embargo: int
+    first: int, last: int, step: int, *, day: int, block: int, purge: int, embargo: int
 ) -> tuple[Fold, ...]:
-    """Cut the bars into blocks from the first on; each but the first is predicted from all before.
+    """Cut the bars into blocks; each but the first is predicted from all before it.
 
     The training window expands. It ends `purge + embargo` bars before the block to predict, so
     that no fitted row's label is realised at or after the block's first bar. Blocks are counted
-    from the first bar, so later bars add folds and change none.
+    from the first day that begins among the bars, so later bars add folds and change none; with
+    blocks of whole days, no day is cut in two.
 
     Args:
         first: Open time of the first bar.
         last: Open time of the last bar.
         step: Length of a bar, in the unit of the times.
+        day: Length of a day.
         block: Bars of a block, at least 1; the last block may reach past the last bar.
         purge: Bars by which a label reaches past its row's bar.
         embargo: Further bars to leave out.
@@ -58,7 +60,8 @@ def walk_forward_splits(
     """
     width = block * step
     left_out = (purge + embargo) * step
-    starts = range(first + width, last + 1, width) if width > left_out else range(0)
+    midnight = -(-first // day) * day
+    starts = range(midnight + width, last + 1, width) if width > left_out else range(0)
     if not starts:
         raise NotEnoughData(
             f"{(last - first) // step + 1} bars are too few to walk forward by {block} with "
@@ -70,7 +73,7 @@ def walk_forward_splits(
 
 @dataclass(frozen=True)
 class ForecastScore:
-    """How good a forecast was, as sums: scores of disjoint sets of bars add up to one of all.
+    """How good a forecast was, as sums: scores of disjoint sets of days add up to one of all.
 
     Attributes:
         rows: Rows with a forecast and an outcome.
@@ -80,9 +83,9 @@ class ForecastScore:
         squared_deviation: Sum of (mean - outcome)², the error of the forecast of the mean.
         moves: Rows whose outcome is not zero.
         hits: Of these, rows whose forecast has the outcome's sign.
-        rank_ic_bars: Bars that have a rank correlation of forecast and outcome across symbols.
-        rank_ic_sum: Sum of those correlations.
-        rank_ic_squares: Sum of their squares.
+        rank_ic_days: Days with a rank correlation of forecast and outcome across symbols.
+        rank_ic_sum: Sum of their means.
+        rank_ic_squares: Sum of the squares of those means.
     """
 
     rows: int = 0
@@ -92,7 +95,7 @@ class ForecastScore:
     squared_deviation: float = 0.0
     moves: int = 0
     hits: int = 0
-    rank_ic_bars: int = 0
+    rank_ic_days: int = 0
     rank_ic_sum: float = 0.0
     rank_ic_squares: float = 0.0
 
@@ -147,17 +150,17 @@ class ForecastScore:
 
     @property
     def rank_information_coefficient(self) -> float:
-        """Mean over bars of the rank correlation across symbols; NaN if no bar has one."""
-        return self.rank_ic_sum / self.rank_ic_bars if self.rank_ic_bars else nan
+        """Mean over days of a day's mean rank correlation; NaN if no day has one."""
+        return self.rank_ic_sum / self.rank_ic_days if self.rank_ic_days else nan
 
     @property
     def rank_ic_t_statistic(self) -> float:
-        """Mean / (sample std / sqrt(bars)); NaN for fewer than two bars or no spread."""
-        bars, mean = self.rank_ic_bars, self.rank_information_coefficient
-        if bars < 2:
+        """Mean / (sample std / sqrt(days)); NaN for fewer than two days or no spread."""
+        days, mean = self.rank_ic_days, self.rank_information_coefficient
+        if days < 2:
             return nan
-        variance = (self.rank_ic_squares - self.rank_ic_sum * mean) / (bars - 1)
-        return mean / sqrt(variance / bars) if variance > _NO_SPREAD else nan
+        variance = (self.rank_ic_squares - self.rank_ic_sum * mean) / (days - 1)
+        return mean / sqrt(variance / days) if variance > _NO_SPREAD else nan
 
     def metrics(self) -> dict[str, float]:
         """The scores that have a value, under the names that runs and reports give them."""
@@ -170,16 +173,16 @@ class ForecastScore:
             "directional_accuracy": self.directional_accuracy,
             "rank_ic": self.rank_information_coefficient,
             "rank_ic_t": self.rank_ic_t_statistic,
-            "rank_ic_bars": float(self.rank_ic_bars),
+            "rank_ic_days": float(self.rank_ic_days),
             "rows": float(self.rows),
         }
         return {name: value for name, value in values.items() if not np.isnan(value)}
 
 
 def forecast_score(
-    time: IntArray, prediction: FloatArray, outcome: FloatArray, mean: float
+    time: IntArray, prediction: FloatArray, outcome: FloatArray, mean: float, *, day: int
 ) -> ForecastScore:
-    """Score a forecast on whole bars: all rows of a bar must be given together.
+    """Score a forecast on whole days: all rows of a day must be given together.
 
     Sums are taken in the order of the rows, on which their last bits depend.
 
@@ -188,10 +191,11 @@ def forecast_score(
         prediction: Forecasts made at the bar's close, shape (rows,).
         outcome: What came true, shape (rows,). A row with a NaN in either is left out.
         mean: Mean of the outcomes that the forecast was fitted to, a forecast itself.
+        day: Length of a day in the unit of the times, of which one begins at 0.
     """
     given = ~(np.isnan(prediction) | np.isnan(outcome))
     time, prediction, outcome = time[given], prediction[given], outcome[given]
-    correlations = rank_correlations(time, prediction, outcome)
+    correlations = daily_rank_correlations(time, prediction, outcome, day)
     moved = outcome != 0
     return ForecastScore(
         rows=time.size,
@@ -201,13 +205,33 @@ def forecast_score(
         squared_deviation=float(np.sum((mean - outcome) ** 2)),
         moves=int(moved.sum()),
         hits=int((np.sign(prediction) == np.sign(outcome))[moved].sum()),
-        rank_ic_bars=correlations.size,
+        rank_ic_days=correlations.size,
         rank_ic_sum=float(np.sum(correlations)),
         rank_ic_squares=float(np.sum(correlations**2)),
     )
 
 
-def rank_correlations(time: IntArray, prediction: FloatArray, outcome: FloatArray) -> FloatArray:
+def daily_rank_correlations(
+    time: IntArray, prediction: FloatArray, outcome: FloatArray, day: int
+) -> FloatArray:
+    """Mean of the rank correlations of each day's bars, for the days that have one, in order.
+
+    What holds of one bar mostly holds of the next: days are closer to independent than bars.
+
+    Args:
+        time: Open time of each row's bar, shape (rows,), in any order.
+        prediction: Forecasts without NaN, shape (rows,).
+        outcome: Outcomes without NaN, shape (rows,).
+        day: Length of a day in the unit of the times.
+    """
+    bars, correlations = rank_correlations(time, prediction, outcome)
+    place = np.unique(bars // day, return_inverse=True)[1]
+    return np.asarray(np.bincount(place, correlations) / np.bincount(place), dtype=np.float64)
+
+
+def rank_correlations(
+    time: IntArray, prediction: FloatArray, outcome: FloatArray
+) -> tuple[IntArray, FloatArray]:
     """Spearman correlation across the symbols of each bar, ties sharing their mean rank.
 
     Args:
@@ -216,10 +240,11 @@ def rank_correlations(time: IntArray, prediction: FloatArray, outcome: FloatArra
         outcome: Outcomes without NaN, shape (rows,).
 
     Returns:
-        One correlation for each bar that has one, in time order: a bar with fewer than three
-        rows, or whose forecasts or outcomes are all equal, has none.
+        The open times of the bars that have one, ascending, and their correlations: a bar with
+        fewer than three rows, or whose forecasts or outcomes are all equal, has none.
     """
-    bar = np.unique(time, return_inverse=True)[1].astype(np.int64)
+    times, place = np.unique(time, return_inverse=True)
+    bar = place.astype(np.int64)
     rows = np.bincount(bar)
     # Ranks of n rows have the mean (n + 1) / 2 with ties or without, so they are centred exactly.
     centre = (rows[bar] + 1) / 2
@@ -228,7 +253,7 @@ def rank_correlations(time: IntArray, prediction: FloatArray, outcome: FloatArra
     covariance = np.bincount(bar, forecast * realised)
     scale = np.bincount(bar, forecast**2) * np.bincount(bar, realised**2)
     usable = (rows >= _MIN_CROSS_SECTION) & (scale > 0)
-    return np.asarray(covariance[usable] / np.sqrt(scale[usable]), dtype=np.float64)
+    return times[usable], np.asarray(covariance[usable] / np.sqrt(scale[usable]), dtype=np.float64)
 
 
 def _average_ranks(group: IntArray, values: FloatArray) -> FloatArray:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 START = pd.Timestamp("2024-10-01", tz="UTC")
 BAR = pd.Timedelta(hours=4)
 BARS = 360
+END = START + BAR * BARS
 SYMBOLS = [f"{letter}USDT" for letter in "ABCDEFGH"]
 LATE, BROKEN = "CUSDT", "EUSDT"
 AS_OF = datetime(2025, 1, 1, tzinfo=UTC)

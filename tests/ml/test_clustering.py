@@ -6,10 +6,12 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.cluster import KMeans
 from sklearn.preprocessing import StandardScaler
 
 from ml.clustering import (
     agreement,
+    clustering_metrics,
     different,
     fit_clusters,
     inertia,
@@ -75,6 +77,31 @@ def test_groups_far_apart_are_found_again_and_noise_is_not() -> None:
     noise, _ = points(4, 0.0)
     label = fit_clusters(noise, 6, seed=42, starts=10).labels_
     assert resampled_agreement(noise, label, seed=42, resamples=10).mean() < 0.8
+
+
+def test_each_resample_is_clustered_by_its_own_points() -> None:
+    # Two groups near each other and one point far away, a cluster of its own: a resample without
+    # it, of which there are (1 - 1/n)^n, parts the groups instead.
+    rng = np.random.default_rng(6)
+    size = 40
+    data = rng.normal(0, 0.1, (size, 2)) + np.where(np.arange(size) % 2, 5.0, 0.0)[:, None]
+    data[0] = 1_000.0
+    label = (np.arange(size) == 0).astype(np.int64)
+    without = (resampled_agreement(data, label, seed=42, resamples=200) < 0.5).mean()
+    assert without == pytest.approx((1 - 1 / size) ** size, abs=0.1)
+
+
+def test_metrics_of_a_clustering() -> None:
+    data, group = points(4, 30.0)
+    centres = np.array([data[group == place].mean(axis=0) for place in range(3)])
+    label = np.where(group == 1, 2, group)  # a cluster without a symbol, and one of forty
+    found = clustering_metrics(data, group, centres, seed=42, resamples=5)
+    assert found["inertia"] == pytest.approx(KMeans(3, n_init=10).fit(data).inertia_)
+    assert found["resampled_agreement"] == pytest.approx(1)
+    assert (found["smallest_cluster"], found["largest_cluster"]) == (20, 20)
+    uneven = clustering_metrics(data, label, centres, seed=42, resamples=0)
+    assert (uneven["smallest_cluster"], uneven["largest_cluster"]) == (0, 40)
+    assert "resampled_agreement" not in uneven
 
 
 def test_resamples_come_from_their_seed() -> None:

@@ -36,7 +36,9 @@ def test_each_split_scores_as_all_its_rows_at_once(spark: "SparkSession") -> Non
             rows["prediction"].to_numpy(),
             rows["target"].to_numpy(),
             rows["train_mean"].iloc[0],
+            day=int(pd.Timedelta("1D").value),
         )
+        assert expected.rank_ic_days == rows["open_time"].dt.date.nunique()
         assert scores[split].score.metrics() == pytest.approx(expected.metrics(), rel=1e-9)
 
 

@@ -1,10 +1,15 @@
 import json
 from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import mlflow
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
+from mlflow.artifacts import download_artifacts
 from pyspark.sql import functions as F
 from scipy import stats
 from sklearn.linear_model import Ridge
@@ -17,17 +22,22 @@ from sklearn.metrics import (
 
 from lakehouse.errors import NotEnoughData
 from lakehouse.settings import Settings
+from lakehouse.tasks import TaskContext
 from ml import fits
 from ml.contracts import FEATURE_IMPORTANCES, FEATURES, NEWEST, PREDICTIONS
 from ml.features import FEATURE_NAMES, TARGET
 from ml.fits import fit_gbt, fit_ridge, training_rows
 from ml.gbt import run_gbt
+from ml.permutation import shuffled_copies
 from ml.splits import random_split
 from ml.validation import walk_forward_splits
 from tests.conftest import ContextFactory
 from tests.ml import market
 from tests.ml.conftest import RUN_ID, Trained
 from tests.pipelines import interpreted
+
+if TYPE_CHECKING:
+    from pyspark.ml import PipelineModel
 
 
 def usable() -> pd.DataFrame:
@@ -36,7 +46,8 @@ def usable() -> pd.DataFrame:
 
 def blocks() -> list[tuple[pd.Timestamp, pd.Timestamp, pd.Timestamp]]:
     """train_end, test_start and test_end of the two folds: 20 days each, after the first 20."""
-    cuts = [usable()["open_time"].min() + pd.Timedelta(days=20 * block) for block in (1, 2, 3)]
+    midnight = usable()["open_time"].min().ceil("D")
+    cuts = [midnight + pd.Timedelta(days=20 * block) for block in (1, 2, 3)]
     return [(start - market.BAR * (1 + 5), start, end) for start, end in pairwise(cuts)]
 
 
@@ -66,28 +77,94 @@ def test_predictions_cover_the_test_blocks_once(trained: Trained) -> None:
     assert set(table["run_id"]) == {RUN_ID}
 
 
+def fold_rows(fold: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Rows to fit and rows to predict."""
+    train_end, start, end = blocks()[fold]
+    rows = usable()
+    opens = rows["open_time"]
+    return rows[opens < train_end], rows[(opens >= start) & (opens < end)]
+
+
+def predicted(trained: Trained, model: "PipelineModel", rows: pd.DataFrame) -> np.ndarray:
+    """Forecasts in the order of the rows."""
+    numbered = rows[list(FEATURE_NAMES)].assign(row=range(len(rows)))
+    forecasts = model.transform(trained.spark.createDataFrame(numbered))
+    found = forecasts.select("row", "prediction").toArrow().sort_by("row")
+    return np.asarray(found["prediction"].to_numpy())
+
+
+@pytest.fixture(scope="module")
+def fold_models(trained_once: Trained) -> "list[PipelineModel]":
+    """The trees of both folds again, from tables that end before them."""
+    context = cast(TaskContext, SimpleNamespace(settings=trained_once.settings))
+    pasts = [trained_once.spark.createDataFrame(fold_rows(fold)[0]) for fold in (0, 1)]
+    return [fit_gbt(context, past, past.count()) for past in pasts]
+
+
 def test_a_fold_knows_nothing_from_its_purge_on(
+    trained: Trained, fold_models: "list[PipelineModel]"
+) -> None:
+    for fold, model in enumerate(fold_models):
+        block = fold_rows(fold)[1]
+        again = block.assign(again=predicted(trained, model, block))
+        table = predictions(trained).query(f"split == 'fold_{fold + 1}'")
+        both = table.merge(again, on=["symbol", "open_time"])
+        assert len(both) == len(table)
+        np.testing.assert_array_equal(both["prediction"], both["again"])
+
+
+def test_permutation_importances_are_of_the_rows_that_the_folds_have_not_seen(
+    trained: Trained, fold_models: "list[PipelineModel]"
+) -> None:
+    seed = trained.settings.ml.seed
+    lost, total = np.zeros(len(FEATURE_NAMES)), 0.0
+    for fold, model in enumerate(fold_models):
+        # Few enough to be taken all, in the order of their hashes.
+        block = trained.spark.createDataFrame(fold_rows(fold)[1])
+        by_chance = F.xxhash64("symbol", "open_time", F.lit(seed))
+        rows = block.orderBy(by_chance).toArrow().to_pandas()
+        error = np.sum((predicted(trained, model, rows) - rows[TARGET]) ** 2)
+        copies = shuffled_copies(rows[list(FEATURE_NAMES)].to_numpy(), 5, seed)
+        for feature, repeats in enumerate(copies):
+            stacked = pd.DataFrame(repeats.reshape(-1, len(FEATURE_NAMES)), columns=FEATURE_NAMES)
+            shuffled = predicted(trained, model, stacked) - np.tile(rows[TARGET], 5)
+            lost[feature] += np.sum(shuffled**2) / 5 - error
+        total += np.sum(rows[TARGET] ** 2)
+    expected = pd.Series(lost / total, FEATURE_NAMES)
+    assert (expected > 0).any()
+    logged = mlflow.get_run(predictions(trained)["mlflow_run_id"][0]).data.metrics
+    for feature, fall in expected.items():
+        assert logged[f"permutation_importance_{feature}"] == pytest.approx(fall, abs=1e-9)
+    table = trained.table(FEATURE_IMPORTANCES).set_index("feature")["permutation_importance"]
+    np.testing.assert_allclose(table[list(FEATURE_NAMES)], expected, atol=1e-9)
+
+
+def test_the_random_split_is_fitted_to_its_rows_alone(
     trained: Trained, make_context: ContextFactory
 ) -> None:
-    # The first fold again, from a table that ends before it.
+    rows = trained.spark.createDataFrame(usable())
+    split = random_split(rows, trained.settings.ml.seed)
     context = make_context("gbt", settings=trained.settings)
-    train_end, start, end = blocks()[0]
-    rows = usable()
-    past = trained.spark.createDataFrame(rows[rows["open_time"] < train_end])
-    model = fit_gbt(context, past, past.count())
-    block = rows[(rows["open_time"] >= start) & (rows["open_time"] < end)]
-    again = model.transform(trained.spark.createDataFrame(block)).toArrow().to_pandas()
-    table = predictions(trained).query("split == 'fold_1'")
-    both = table.merge(again, on=["symbol", "open_time"])
-    assert len(both) == len(table)
-    np.testing.assert_array_equal(both["prediction_x"], both["prediction_y"])
+    model = fit_gbt(context, split.train, split.train.count())
+    found = model.transform(split.test).toArrow().to_pandas()
+    expected = root_mean_squared_error(found[TARGET], found["prediction"])
+    parent = mlflow.get_run(predictions(trained)["mlflow_run_id"][0])
+    assert parent.data.metrics["random_split_rmse"] == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_kept_trees_are_fitted_to_all_rows(trained: Trained) -> None:
+    run = predictions(trained)["mlflow_run_id"][0]
+    folder = download_artifacts(run_id=run, artifact_path="model/sparkml/stages")
+    [data] = Path(folder).glob("*GBT*/data")
+    roots = [row["nodeData"] for row in pq.read_table(data).to_pylist()]
+    assert {root["rawCount"] for root in roots if root["id"] == 0} == {len(usable())}
 
 
 def test_folds_are_those_of_the_splitter() -> None:
     times = usable()["open_time"].astype("int64") // 1_000
     step = int(market.BAR / pd.Timedelta("1us"))
     folds = walk_forward_splits(
-        int(times.min()), int(times.max()), step, block=120, purge=1, embargo=5
+        int(times.min()), int(times.max()), step, day=6 * step, block=120, purge=1, embargo=5
     )
     assert [
         tuple(
@@ -119,15 +196,18 @@ def test_metrics_are_those_of_the_predictions(trained: Trained) -> None:
     expected = 1 - np.sum((target - prediction) ** 2) / spread
     assert logged["oos_r2_mean"] == pytest.approx(expected, abs=1e-9)
     assert logged["optimism"] == logged["random_split_oos_r2"] - logged["oos_r2"]
-    by_bar = [
-        stats.spearmanr(bar["prediction"], bar["target"]).statistic
-        for _, bar in table.groupby("open_time")
-        if len(bar) >= 3 and bar["prediction"].nunique() > 1
-    ]
-    assert logged["rank_ic"] == pytest.approx(np.mean(by_bar), abs=1e-9)
-    student = stats.ttest_1samp(by_bar, 0).statistic
+    by_bar = pd.Series(
+        {
+            at: stats.spearmanr(bar["prediction"], bar["target"]).statistic
+            for at, bar in table.groupby("open_time")
+            if len(bar) >= 3 and bar["prediction"].nunique() > 1
+        }
+    )
+    by_day = by_bar.groupby(by_bar.index.floor("D")).mean()
+    assert logged["rank_ic"] == pytest.approx(by_day.mean(), abs=1e-9)
+    student = stats.ttest_1samp(by_day, 0).statistic
     assert logged["rank_ic_t"] == pytest.approx(student, rel=1e-9)
-    assert logged["rank_ic_bars"] == len(by_bar)
+    assert logged["rank_ic_days"] == len(by_day)
     folds = children(trained, parent)
     for split, rows in table.groupby("split"):
         expected = root_mean_squared_error(rows["target"], rows["prediction"])
@@ -145,7 +225,15 @@ def test_each_fit_says_how_it_was_judged(trained: Trained) -> None:
         "ridge_fold_1": "walk_forward",
         "ridge_fold_2": "walk_forward",
     }
-    assert runs["metrics.oos_r2"].notna().all()  # so they can be sorted by it
+    # Sorted by it, the honest ones stand above each other, and nothing else does.
+    honest = runs["metrics.oos_r2"].notna()
+    assert set(runs.index[~honest]) == {"random_split"}
+    metrics = mlflow.get_run(parent).data.metrics
+    optimistic = runs.loc["random_split", "metrics.random_split_oos_r2"]
+    assert optimistic == metrics["random_split_oos_r2"]
+    assert not {"oos_r2", "rank_ic", "rmse"} & set(
+        mlflow.get_run(runs.loc["random_split", "run_id"]).data.metrics
+    )
     assert runs.loc["random_split", "tags.candlelake.optimistic"] == "true"
     assert runs["tags.candlelake.optimistic"].notna().sum() == 1
     assert mlflow.get_run(parent).data.tags["candlelake.evaluation"] == "walk_forward"
@@ -169,17 +257,37 @@ def test_a_forecast_without_skill_is_called_so(trained: Trained) -> None:
     assert said.startswith(run.data.tags["candlelake.skill"])
 
 
+def sklearns_ridge(penalty: float, rows: pd.DataFrame) -> tuple[np.ndarray, float]:
+    """Coefficients and intercept."""
+    x, y = rows[list(FEATURE_NAMES)], rows[TARGET]
+    scale = x.std(ddof=0)
+    # Spark penalises standardised coefficients of a standardised target.
+    alpha = penalty / y.std(ddof=0) * len(rows)
+    slopes = Ridge(alpha=alpha).fit((x - x.mean()) / scale, y).coef_ / scale.to_numpy()
+    return slopes, float(y.mean() - x.mean() @ slopes)
+
+
 def test_the_ridge_is_that_of_sklearn(trained: Trained, make_context: ContextFactory) -> None:
     context = make_context("gbt", settings=trained.settings)
     rows = usable()
     line = fit_ridge(context, trained.spark.createDataFrame(rows)).stages[-1]
-    x, y = rows[list(FEATURE_NAMES)], rows[TARGET]
-    scale = x.std(ddof=0)
-    # Spark penalises standardised coefficients of a standardised target.
-    alpha = trained.settings.ml.gbt.ridge_penalty / y.std(ddof=0) * len(rows)
-    expected = Ridge(alpha=alpha).fit((x - x.mean()) / scale, y)
-    np.testing.assert_allclose(line.coefficients.toArray(), expected.coef_ / scale, rtol=1e-3)
-    np.testing.assert_allclose(line.intercept, y.mean() - x.mean() @ line.coefficients.toArray())
+    slopes, intercept = sklearns_ridge(trained.settings.ml.gbt.ridge_penalty, rows)
+    np.testing.assert_allclose(line.coefficients.toArray(), slopes, rtol=1e-3)
+    np.testing.assert_allclose(line.intercept, intercept, rtol=1e-3)
+
+
+def test_the_ridges_folds_know_the_past_alone(trained: Trained) -> None:
+    runs = children(trained, predictions(trained)["mlflow_run_id"][0])
+    for fold in (0, 1):
+        train, test = fold_rows(fold)
+        errors = []
+        for known in (train, usable()):
+            slopes, intercept = sklearns_ridge(trained.settings.ml.gbt.ridge_penalty, known)
+            forecast = test[list(FEATURE_NAMES)] @ slopes + intercept
+            errors.append(root_mean_squared_error(test[TARGET], forecast))
+        found = runs.loc[f"ridge_fold_{fold + 1}", "metrics.rmse"]
+        assert found == pytest.approx(errors[0], rel=1e-5)
+        assert errors[1] != pytest.approx(errors[0], rel=1e-3)
 
 
 def test_the_ridge_is_judged_by_the_same_rows(trained: Trained) -> None:

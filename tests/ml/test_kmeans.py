@@ -13,6 +13,7 @@ from gold.contracts import ASSET_METRICS
 from lakehouse.errors import NotEnoughData
 from lakehouse.settings import Settings
 from lakehouse.tables import Lake
+from ml import kmeans
 from ml.contracts import CLUSTERS, LEADER_LEVELS, LEADER_STATISTICS, MONTHLY_CLUSTERS
 from ml.kmeans import MEASURES, run_kmeans
 from ml.leaders_result import load_leaders
@@ -74,6 +75,10 @@ def test_each_candidate_has_its_metrics(trained: Trained) -> None:
         assert inertia >= best * (1 - 1e-9)
         if k == "3":  # three groups far apart
             assert inertia == pytest.approx(best, rel=1e-9)
+    assert set(candidates["tags.candlelake.evaluation"]) == {"in_sample"}
+    for run_id in candidates["run_id"]:
+        [read] = mlflow.get_run(run_id).inputs.dataset_inputs
+        assert read.dataset.name == f"gold.asset_metrics@v{trained.version(ASSET_METRICS)}"
     three = candidates.loc["3"]
     assert (three["metrics.smallest_cluster"], three["metrics.largest_cluster"]) == (4, 4)
     assert three["metrics.resampled_agreement"] == pytest.approx(1)
@@ -170,6 +175,26 @@ def test_a_repeated_run_replaces_its_rows_with_the_newest_metrics(
     table = context.lake.read_own(CLUSTERS).toArrow().to_pandas()
     assert sorted(table["symbol"]) == list(newer["symbol"])
     assert set(table["as_of"]) == {pd.Timestamp(later)}
+
+
+def test_leaders_that_cannot_be_held_leave_a_failed_run(
+    make_context: ContextFactory, in_store: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = make_context("kmeans", settings=in_store, run_id="run-without-leaders")
+    context.lake.append(ASSET_METRICS, market.metric_rows(context.spark, market.metrics()))
+
+    def fails(_: object) -> None:
+        raise NotEnoughData("no candles")
+
+    monkeypatch.setattr(kmeans, "leaders_portfolio", fails)
+    with pytest.raises(NotEnoughData, match="no candles"):
+        run_kmeans(context)
+    [run] = mlflow.search_runs(
+        experiment_names=["candlelake/kmeans"],
+        filter_string=f"tags.`candlelake.run_id` = '{context.run_id}'",
+        output_format="list",
+    )
+    assert run.info.status == "FAILED"
 
 
 def test_too_few_symbols_are_refused(make_context: ContextFactory) -> None:

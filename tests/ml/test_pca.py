@@ -1,3 +1,6 @@
+import json
+from pathlib import Path
+
 import mlflow
 import numpy as np
 import pandas as pd
@@ -12,7 +15,7 @@ from lakehouse.errors import NotEnoughData
 from lakehouse.settings import Settings
 from lakehouse.tasks import TaskContext
 from ml.contracts import PCA_COMPONENTS, PCA_WINDOWS
-from ml.pca import fit_pca, run_pca
+from ml.pca import fit_pca, pca_result, run_pca
 from ml.pca_windows import pca_windows, window_dates
 from ml.principal_components import WindowComponents, principal_components
 from silver.contracts import CANDLES
@@ -65,6 +68,47 @@ def test_sparks_components_are_those_of_the_windows_kernel(trained: Trained) -> 
     np.testing.assert_allclose(table["explained_variance"], found.explained, rtol=1e-9)
 
 
+def held_out(matrix: np.ndarray) -> float:
+    """Share of the last fifth's variance along the three components of the bars before."""
+    first, last = np.split(matrix, [len(matrix) * 4 // 5])
+    pca = PCA(3).fit(first)
+    residual = last - pca.inverse_transform(pca.transform(last))
+    return float(1 - np.sum(residual**2) / np.sum((last - first.mean(axis=0)) ** 2))
+
+
+def test_the_honest_metric_is_that_of_the_symbols_that_were_there(trained: Trained) -> None:
+    logged = mlflow.get_run(trained.table(PCA_COMPONENTS)["mlflow_run_id"][0]).data.metrics
+    covered = market.closes().query("symbol not in (@market.LATE, @market.BROKEN)")
+    expected = held_out(market.returns_matrix(covered))
+    assert logged["held_out_variance"] == pytest.approx(expected, abs=1e-9)
+
+
+def test_standardised_components_are_those_of_the_correlation_matrix(
+    make_context: ContextFactory, small: Settings, tmp_path: Path
+) -> None:
+    pca = small.ml.pca.model_copy(update={"standardise": True})
+    standardised = changed_settings(
+        small.model_copy(update={"warehouse": str(tmp_path)}), ml={"pca": pca}
+    )
+    context = make_context("pca", settings=standardised)
+    candles = market.closes().query("symbol not in (@market.LATE, @market.BROKEN)")
+    context.lake.append(CANDLES, market.candle_rows(context.spark, candles))
+    found = pca_result(context).metrics
+    matrix = market.returns_matrix(candles)
+    expected = PCA(3).fit(StandardScaler().fit_transform(matrix)).explained_variance_ratio_
+    explained = [found[f"explained_variance_{place}"] for place in (1, 2, 3)]
+    np.testing.assert_allclose(explained, expected, rtol=1e-9)
+    scale = matrix[: len(matrix) * 4 // 5].std(axis=0)
+    assert found["held_out_variance"] == pytest.approx(held_out(matrix / scale), abs=1e-9)
+    # The windows too.
+    [window] = windows_of(context, candles, np.array([market.END.value // 1000]))
+    assert window.found is not None
+    inside = candles[candles["open_time"] >= market.END - pd.Timedelta(days=30)]
+    matrix = market.returns_matrix(inside)
+    expected = PCA(3).fit(StandardScaler().fit_transform(matrix)).explained_variance_ratio_
+    np.testing.assert_allclose(window.found.explained, expected, rtol=1e-9)
+
+
 def test_each_window_is_a_child_run_and_rows_of_the_table(trained: Trained) -> None:
     table = trained.table(PCA_WINDOWS)
     assert list(table["component"]) == [1, 2, 3]
@@ -75,15 +119,24 @@ def test_each_window_is_a_child_run_and_rows_of_the_table(trained: Trained) -> N
     inside = candles[(opens >= "2024-10-02") & (opens < "2024-11-01")]
     reference = PCA(3).fit(market.returns_matrix(inside)).explained_variance_ratio_
     np.testing.assert_allclose(table["explained_variance"], reference, rtol=1e-9)
+    correlated = StandardScaler().fit_transform(market.returns_matrix(inside))
+    alike = PCA(3).fit(correlated).explained_variance_ratio_
+    np.testing.assert_allclose(table["standardised_variance"], alike, rtol=1e-9)
     assert set(table["symbols"]) == {6}
     [run] = child_runs(trained).to_dict("records")
     assert run["params.as_of"] == "2024-11-01"
+    assert run["tags.candlelake.evaluation"] == "in_sample"
+    [read] = mlflow.get_run(run["run_id"]).inputs.dataset_inputs
+    assert read.dataset.name == f"silver.candles@v{trained.version(CANDLES)}"
+    rows = json.loads(read.dataset.profile)["rows"]
+    assert rows == "open_time from 2024-10-02 to before 2024-11-01 UTC"
     assert run["metrics.explained_variance_1"] == table["explained_variance"][0]
     series = mlflow.MlflowClient().get_metric_history(
-        run["tags.mlflow.parentRunId"], "first_component_share"
+        run["tags.mlflow.parentRunId"], "market_integration"
     )
     at = [pd.Timestamp(point.timestamp, unit="ms", tz="UTC") for point in series]
     assert at == [pd.Timestamp("2024-11-01", tz="UTC")]
+    assert [point.value for point in series] == [table["standardised_variance"][0]]
 
 
 def test_a_later_month_changes_no_earlier_window(

@@ -89,6 +89,30 @@ def test_a_window_holds_the_symbols_that_it_covers() -> None:
     np.testing.assert_allclose(
         found.found.explained, PCA(3).fit(matrix).explained_variance_ratio_, rtol=1e-9
     )
+    correlated = PCA(3).fit(StandardScaler().fit_transform(matrix))
+    np.testing.assert_allclose(found.integration, correlated.explained_variance_ratio_, rtol=1e-9)
+
+
+def test_volatile_newcomers_do_not_undo_the_integration_of_the_market() -> None:
+    # Two thirds of the symbols move as one; the others on their own, and ten times as much.
+    rng = np.random.default_rng(1)
+    common = rng.normal(0, 0.01, WINDOW)
+    moves = [common + rng.normal(0, 0.002, WINDOW) for _ in range(6)]
+    moves += [rng.normal(0, 0.1, WINDOW) for _ in range(3)]
+    opens = market.START + market.BAR * np.arange(WINDOW)
+    frames = [
+        pd.DataFrame({"symbol": f"S{n}", "open_time": opens, "close": np.exp(np.cumsum(r))})
+        for n, r in enumerate(moves)
+    ]
+    found = window(pd.concat(frames).assign(segment=1), components=1)
+    assert found.found is not None
+    assert found.found.explained[0] < 0.5 < found.integration[0] < 0.8
+
+
+def test_a_window_that_the_data_fill_by_half_covers_no_symbol() -> None:
+    half = market.closes()
+    half = half[half["open_time"] >= market.START + market.BAR * (WINDOW // 2)]
+    assert window(half).symbols == ()
 
 
 def test_a_window_of_too_few_symbols_is_passed_over_with_its_reason() -> None:

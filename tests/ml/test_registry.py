@@ -5,7 +5,8 @@ from pyspark.ml import PipelineModel
 from pyspark.ml.feature import VectorAssembler
 
 from lakehouse.settings import Settings
-from ml.registry import CHAMPION, DOUBLE, REASON, VECTOR, Interface, register
+from ml.champions import CHAMPION, REASON
+from ml.registry import DOUBLE, VECTOR, Interface, load_champion, register
 from ml.tracking import tracked_run
 from tests.conftest import ContextFactory
 
@@ -41,8 +42,13 @@ def test_the_champion_moves_to_a_better_version_alone(
         reasons.append(registered.reason)
     assert champions == [None, 2, 2, 2, 5, 5]
     assert reasons[0] == reasons[5] == "not champion: the run has no oos_r2"
-    assert reasons[1].startswith("champion: the first version, oos_r2 -0.2")
+    assert reasons[1].startswith("champion: there was none, oos_r2 -0.2")
     assert reasons[2].startswith("not champion: oos_r2 -0.3 ")
     assert "does not beat -0.2 of version 2" in reasons[3]
     assert reasons[4].startswith("champion: oos_r2 0.1 ")
     assert "beats -0.2 of version 2" in reasons[4]
+    dethroned = client.get_model_version(name, "2").tags[REASON]
+    assert dethroned.startswith("no longer champion: version 5 is, oos_r2 0.1 ")
+    champion, loaded = load_champion(context, "made_up")  # and not the newest
+    assert (champion.version, champion.reason) == (5, reasons[4])
+    assert len(loaded.stages) == 1

@@ -143,6 +143,7 @@ def report_data() -> ReportData:
                 "symbols": 3,
                 "component": [1, 2, 1, 2],
                 "explained_variance": [0.5, 0.3, 0.6, 0.25],
+                "standardised_variance": [0.4, 0.2, 0.7, 0.1],
             }
         ),
         leaders=None,
@@ -547,7 +548,8 @@ def test_csv_files_give_every_number_back(tmp_path: Path) -> None:
     assert windows["as_of"].tolist()[1:3] == ["2025-12-01T00:00:00Z", "2026-01-01T00:00:00Z"]
     assert_same(windows.drop(columns="as_of"), data.pca_windows.drop(columns="as_of"))
     importances = read["gbt_feature_importance.csv"]
-    assert_same(importances, data.importances[["feature", "importance"]])
+    columns = ["feature", "importance", "permutation_importance"]
+    assert_same(importances, data.importances[columns])
     forecasts = read["gbt_forecasts.csv"]
     assert forecasts["open_time"].tolist() == ["2025-12-31T20:00:00Z"] * 2
     assert_same(forecasts.drop(columns="open_time"), data.forecasts.drop(columns="open_time"))

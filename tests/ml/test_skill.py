@@ -13,6 +13,8 @@ from ml.skill import verdict
         ({"oos_r2": 0.001, "rank_ic": -0.019}, "No skill to speak of: its ranking of symbols is"),
         ({"oos_r2": 0.001, "rank_ic": 0.05, "rank_ic_t": 1.9}, "No skill to speak of: its ranking"),
         ({"oos_r2": 0.001, "rank_ic": 0.05, "rank_ic_t": 2.1}, "Better than a forecast of zero"),
+        ({"oos_r2": 0.001, "rank_ic": -0.05, "rank_ic_t": -5.0}, "No skill to speak of: its rank"),
+        ({"oos_r2": 0.001, "rank_ic": 0.05, "rank_ic_t": -5.0}, "No skill to speak of: its rank"),
         ({"oos_r2": 0.001}, "Better than a forecast of zero"),
     ],
 )
