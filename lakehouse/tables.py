@@ -181,7 +181,8 @@ class Lake:
             # Of two tasks that create a table at once, one is told so, and finds it there.
             if not _is_conflict(error):
                 raise
-        self._renew(contract)
+        if contract.added:
+            self._renew(contract)
         found = _column_types(self._spark.table(name).schema)
         empty = self._spark.createDataFrame([], schema_of(contract))
         if found != _column_types(empty.schema):
