@@ -210,7 +210,8 @@ class Lake:
         name = self.name(contract)
         if is_new:
             self._make(contract, name)
-        self._renew(contract)
+        if contract.added:
+            self._renew(contract)
         return self._spark.table(name).schema
 
     def _make(self, contract: TableContract, name: str) -> None:
