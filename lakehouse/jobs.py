@@ -31,7 +31,7 @@ ENTRY_POINT_GROUP = "candlelake.tasks"
 # Where a job defines what its tasks name.
 _DEFINED_IN = {"environment_key": "environments", "job_cluster_key": "job_clusters"}
 
-_REFERENCE = re.compile(r"\{\{(.*?)(?:\}\}|$)")
+_REFERENCE = re.compile(r"\{\{(.*?)(\}\}|$)")
 _PARAMETER = re.compile(r"\{\{job\.parameters\.(\w+)\}\}")
 
 
@@ -266,7 +266,7 @@ def _unknown_parameters(text: str, references: Mapping[str, str]) -> bool:
 
 def _resolve(text: str, references: Mapping[str, str], task: str) -> str:
     def value(reference: re.Match[str]) -> str:
-        if reference[1] not in references:
+        if not reference[2] or reference[1] not in references:
             raise JobError(
                 f"task {task}: parameter {text!r} has a reference that is not known here"
             )

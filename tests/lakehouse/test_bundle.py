@@ -330,16 +330,15 @@ def test_no_widget_covers_another_or_leaves_the_page() -> None:
             taken |= cells
 
 
-def test_every_query_runs_on_tables_of_the_contracts(spark: "SparkSession", lake: Lake) -> None:
+def test_every_query_names_columns_of_the_contracts(spark: "SparkSession", lake: Lake) -> None:
+    views = {contract.full_name: f"{contract.layer}_{contract.name}" for contract in SHOWN}
     for contract in SHOWN:
-        lake.create(contract)
+        lake.frame(contract, []).createOrReplaceTempView(views[contract.full_name])
     for dataset in DASHBOARD["datasets"]:
         query = "".join(dataset["queryLines"])
-        named = set(re.findall(r"(?:FROM|JOIN) ([a-z]+\.[a-z_]+)", query))
-        assert named <= {contract.full_name for contract in SHOWN}
-        for contract in SHOWN:
-            query = re.sub(rf"\b{re.escape(contract.full_name)}\b", lake.name(contract), query)
-        columns = set(spark.sql(query).limit(1).toArrow().column_names)
+        for table in re.findall(r"(?:FROM|JOIN) ([a-z]+\.[a-z_]+)", query):
+            query = re.sub(rf"\b{re.escape(table)}\b", views[table], query)
+        columns = set(spark.sql(query).columns)  # Spark resolves it, and runs nothing
         used = {
             field["name"]
             for widget in WIDGETS
