@@ -76,7 +76,7 @@ def run_ingest_archive(context: TaskContext, sleep: Sleep | None = None) -> Task
         # The landing may have taken hours.
         ledger = Ledger.read(context)
     with ThreadPoolExecutor(_BESIDE, thread_name_prefix="ingest") as beside:
-        # The first lines take a new table's time to be ready: the others are made meanwhile.
+        # Made while the first lines are read; what fails here fails again where it is used.
         naming = beside.submit(record_symbols, context, plan.source)
         if not ledger.entries:
             for contract in (ARCHIVE_FILES, REJECTED_LINES):
