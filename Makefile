@@ -28,7 +28,7 @@ test: $(READY) ## set up, then lint, check types and layers, and test with cover
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest --cov --numprocesses 2 --dist loadfile
+	$(BIN)/pytest --cov --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 
 ui: $(READY) ## show the models and their runs at http://127.0.0.1:5000
 	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --workers 1 --port 5000 \
