@@ -29,7 +29,7 @@ test: $(READY) ## set up, then lint, check types and layers, and test with cover
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest --cov --numprocesses 2 --dist loadfile
+	$(BIN)/pytest --cov --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 
 cluster-test: $(READY) ## all tasks by spark-submit on a cluster and by Spark Connect: the same rows?
 	$(BIN)/pytest -m deployment tests/deployments

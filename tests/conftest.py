@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from lakehouse.session import spark_session
 from lakehouse.settings import Settings, load_settings
@@ -29,6 +31,32 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--connect", action="store_true", help="sessions are clients of a Spark Connect server"
     )
+
+# A slow machine fails no test: neither an example nor the making of one has a limit of time.
+hypothesis_settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis_settings.load_profile("any machine")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Spread files over the processes (`--dist loadgroup`), those that wait for Spark first.
+
+    Of these, the trained models and what runs from end to end come first and the many quick files
+    last, so that no process waits long for another. Files that share the trained models stay in one
+    process, and the models are trained once.
+    """
+    on_spark = {item.path for item in items if "spark" in item.fixturenames}
+    shared = {item.path for item in items if "trained_once" in item.fixturenames}
+
+    def order(item: pytest.Item) -> tuple[bool, bool, bool]:
+        path = item.path
+        return path not in shared, path not in on_spark, path.parent != ROOT / "tests"
+
+    items.sort(key=order)
+    for item in items:
+        together = "models" if item.path in shared else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(together))
 
 
 @pytest.fixture(scope="session")
