@@ -22,7 +22,8 @@ class PeakMemory:
         self._thread.join()
 
     def __str__(self) -> str:
-        return ", ".join(f"{name} {kb // 1024:,}" for name, kb in sorted(self._peak.items()))
+        large = sorted((name, kb // 1024) for name, kb in self._peak.items() if kb >= 1024)
+        return ", ".join(f"{name} {mb:,}" for name, mb in large)
 
     def _watch(self) -> None:
         while not self._done.wait(0.5):
