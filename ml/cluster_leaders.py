@@ -19,8 +19,6 @@ from gold.smart_index import rank_by_sharpe
 from ml.clustering import agreement, different, fit_clusters, standardised
 from ml.clusters import leaders, renumbering
 
-_STARTS = 10
-
 
 @dataclass(frozen=True)
 class ClusteredDate:
@@ -90,7 +88,7 @@ def _clustered(known: Lookback, clusters: int, seed: int, members: frozenset[str
     skipped = ""
     few = different(measures)
     if few > clusters:
-        label = fit_clusters(standardised(measures), clusters, seed, _STARTS).labels_
+        label = fit_clusters(standardised(measures), clusters, seed).labels_
         cluster = renumbering(label, sharpe, clusters)[label]
         leading = leaders(cluster, sharpe)
         decisions = list(_decisions(symbols, cluster, leading, sharpe))

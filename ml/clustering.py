@@ -5,14 +5,33 @@ scikit-learn, on one thread: a parallel sum would round differently from run to 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 from sklearn.cluster import KMeans
-from sklearn.metrics import adjusted_rand_score
+from sklearn.metrics import adjusted_rand_score, silhouette_score
 from threadpoolctl import ThreadpoolController
 
 from gold.returns import FloatArray, IntArray
 
+STARTS = 10
+"""Starting centres tried for each fit, the best of which is kept: one alone is a matter of luck."""
+
 _THREADS = ThreadpoolController()
+
+
+@dataclass(frozen=True)
+class Clustering:
+    """One clustering of symbols.
+
+    Attributes:
+        label: (N,) the cluster of each symbol, 0..k-1.
+        metrics: What tells it from others: see `judged`.
+    """
+
+    label: IntArray
+    metrics: Mapping[str, float]
 
 
 def standardised(measures: FloatArray) -> FloatArray:
@@ -31,17 +50,16 @@ def different(points: FloatArray) -> int:
     return len(np.unique(points, axis=0))
 
 
-def fit_clusters(points: FloatArray, clusters: int, seed: int, starts: int) -> KMeans:
-    """Fit KMeans from several starting centres, and keep the fit with the lowest inertia.
+def fit_clusters(points: FloatArray, clusters: int, seed: int) -> KMeans:
+    """Fit KMeans from `STARTS` starting centres, and keep the fit with the lowest inertia.
 
     Args:
         points: (N, M) standardised, more than `clusters` of them different.
         clusters: k.
         seed: Of the starting centres (k-means++).
-        starts: How many to try.
     """
     with _THREADS.limit(limits=1):
-        return KMeans(clusters, n_init=starts, random_state=seed).fit(points)
+        return KMeans(clusters, n_init=STARTS, random_state=seed).fit(points)
 
 
 def inertia(points: FloatArray, centres: FloatArray) -> float:
@@ -66,20 +84,23 @@ def agreement(label: IntArray, other: IntArray) -> float:
     return float(adjusted_rand_score(label, other))
 
 
-def clustering_metrics(
+def judged(
     points: FloatArray, label: IntArray, centres: FloatArray, seed: int, resamples: int
-) -> dict[str, float]:
-    """How dense, how even and how stable the clusters are.
+) -> Clustering:
+    """A clustering with its metrics: how dense, how even and how stable its clusters are.
+
+    The silhouette is the mean by squared Euclidean distance, from -1 to 1.
 
     Args:
         points: (N, M) standardised.
-        label: (N,) the clustering, 0..k-1.
+        label: (N,) the clustering, 0..k-1, of which two clusters or more have points.
         centres: (k, M).
         seed: Of the resamples.
         resamples: How many; see `resampled_agreement`, which is left out when none counts.
     """
     sizes = np.bincount(label, minlength=len(centres))
     metrics = {
+        "silhouette": float(silhouette_score(points, label, metric="sqeuclidean")),
         "inertia": inertia(points, centres),
         "smallest_cluster": float(sizes.min()),
         "largest_cluster": float(sizes.max()),
@@ -87,7 +108,7 @@ def clustering_metrics(
     agreements = resampled_agreement(points, label, seed, resamples)
     if agreements.size:
         metrics["resampled_agreement"] = float(agreements.mean())
-    return metrics
+    return Clustering(label, metrics)
 
 
 def resampled_agreement(
@@ -95,8 +116,8 @@ def resampled_agreement(
 ) -> FloatArray:
     """Agreement of a clustering with those of bootstrap resamples of its symbols.
 
-    Each resample draws as many symbols with replacement and is clustered anew from one start; all
-    symbols are then given to its nearest centres, and compared.
+    Each resample draws as many symbols with replacement and is clustered anew by `fit_clusters`;
+    all symbols are then given to its nearest centres, and compared.
 
     Args:
         points: (N, M) standardised.
@@ -117,7 +138,7 @@ def resampled_agreement(
         drawn = points[random.integers(0, len(points), len(points))]
         start = int(random.integers(0, 2**31))
         if different(drawn) > clusters:
-            model = fit_clusters(drawn, clusters, start, starts=1)
+            model = fit_clusters(drawn, clusters, start)
             with _THREADS.limit(limits=1):
                 found.append(agreement(label, model.predict(points)))
     return np.array(found, dtype=np.float64)

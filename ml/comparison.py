@@ -71,9 +71,11 @@ def _of_column(name: str, recorded: pa.Table, reproduced: pa.Table) -> Compariso
 def _difference(recorded: pa.Array, reproduced: pa.Array) -> str:
     """How far as many values are apart, in words."""
     if pa.types.is_floating(recorded.type):
-        gap = np.abs(_numbers(recorded) - _numbers(reproduced))
-        largest = float(np.max(gap, initial=0.0))
-        return _NONE if largest == 0 else f"at most {largest:.3g}"
+        one, other = _numbers(recorded), _numbers(reproduced)
+        if one.tobytes() == other.tobytes():
+            return _NONE
+        # 0 stays for a zero of another sign.
+        return f"at most {np.max(np.abs(one - other)):.1e}"
     pairs = zip(recorded.to_pylist(), reproduced.to_pylist(), strict=True)
     differing = sum(one != other for one, other in pairs)
     return f"{differing:,} values" if differing else _NONE

@@ -59,6 +59,8 @@ def run_gbt(context: TaskContext) -> TaskOutcome:
     with tracked_run(context, EXPERIMENT, WALK_FORWARD) as run:
         fits = fit_all(context)
         run.log_inputs(FEATURES)
+        judged_from = fits.folds[0].split.params["test_start"]
+        run.log_inputs(FEATURES, purpose=TESTING, rows=f"open_time from {judged_from} UTC")
         scored = _write_and_score(context, run, fits)
         for one in fits.judged:
             _log_child(run, one, scored)

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 from pyspark.ml import Pipeline, PipelineModel
 from pyspark.ml.clustering import KMeans
-from pyspark.ml.evaluation import ClusteringEvaluator
 from pyspark.ml.feature import SQLTransformer, StandardScaler, VectorAssembler
 from pyspark.sql import functions as F
 
@@ -26,7 +25,15 @@ from lakehouse.session import activate
 from lakehouse.sql import equals
 from lakehouse.tasks import TaskContext, TaskOutcome
 from ml import kmeans_plots, plots
-from ml.clustering import clustering_metrics, different, standardised
+from ml.clustering import (
+    STARTS,
+    Clustering,
+    different,
+    fit_clusters,
+    inertia,
+    judged,
+    standardised,
+)
 from ml.clusters import cluster_statistics, leaders, renumbering
 from ml.contracts import CLUSTERS
 from ml.leaders_portfolio import (
@@ -43,8 +50,9 @@ if TYPE_CHECKING:
     from pyspark.ml.clustering import KMeansModel
     from pyspark.sql import DataFrame
 
-HONEST_METRIC = "silhouette"
-"""By which champions are chosen. It says how well the clusters are apart, not whether they last."""
+HONEST_METRIC = "resampled_agreement"
+"""By which champions are chosen: whether the same symbols, drawn again, give the same clusters. A
+silhouette may prefer a worse fit. Neither says whether the clusters last."""
 
 MEASURES = ("annual_return", "annual_volatility", "sharpe")
 
@@ -55,23 +63,6 @@ _MEASURED = {
     "inertia": "Inertia",
     "resampled_agreement": "Agreement of resamples",
 }
-
-
-@dataclass(frozen=True)
-class Clustering:
-    """One number of clusters tried.
-
-    Attributes:
-        model: The fitted KMeans, on standardised measures.
-        label: Its label of each symbol, in symbol order, shape (symbols,).
-        silhouette: Mean silhouette by squared Euclidean distance, from -1 to 1.
-        metrics: The silhouette and what else tells one number of clusters from another.
-    """
-
-    model: KMeansModel
-    label: IntArray
-    silhouette: float
-    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 def run_kmeans(context: TaskContext) -> TaskOutcome:
@@ -86,10 +77,9 @@ def run_kmeans(context: TaskContext) -> TaskOutcome:
         run.log_inputs(ASSET_METRICS)
         months = leaders_portfolio(context)
         scaler, points = _standardised(context, metrics)
-        candidates = _sweep(context, points, metrics)
-        _track_sweep(context, run, candidates)
-        chosen = candidates[settings.clusters]
-        result = _result(metrics, scaler, chosen)
+        model, chosen = _kept(context, points, metrics)
+        _track_sweep(context, run, _sweep(context, metrics, chosen))
+        result = _result(metrics, scaler, model, chosen)
         cluster = np.asarray(result.output["cluster"].to_numpy(), dtype=np.int64)
         _track(run, context, metrics, cluster)
         run.log_metrics(result.metrics)
@@ -106,7 +96,7 @@ def run_kmeans(context: TaskContext) -> TaskOutcome:
         register(run, result.model, "kmeans", interface, HONEST_METRIC)
     return TaskOutcome(
         f"{metrics.num_rows:,} symbols in {settings.clusters} clusters, "
-        f"silhouette {chosen.silhouette:.2f}",
+        f"silhouette {chosen.metrics['silhouette']:.2f}",
         {
             **{name: f"{chosen.metrics[name]:.2f}" for name in _REPORTED if name in chosen.metrics},
             **leader_figures(context.settings, months),
@@ -125,15 +115,16 @@ def kmeans_result(context: TaskContext) -> ModelResult:
     """
     metrics = _newest_metrics(context)
     scaler, points = _standardised(context, metrics)
-    chosen = _candidate(context, points, metrics, context.settings.ml.kmeans.clusters)
-    return _result(metrics, scaler, chosen)
+    return _result(metrics, scaler, *_kept(context, points, metrics))
 
 
-def _result(metrics: pa.Table, scaler: PipelineModel, chosen: Clustering) -> ModelResult:
+def _result(
+    metrics: pa.Table, scaler: PipelineModel, kept: KMeansModel, chosen: Clustering
+) -> ModelResult:
     """The model and what it says, its clusters numbered by their Sharpe ratios."""
-    numbers = renumbering(chosen.label, _column(metrics, "sharpe"), chosen.model.getK())
+    numbers = renumbering(chosen.label, _column(metrics, "sharpe"), kept.getK())
     output = pa.table({"symbol": metrics["symbol"], "cluster": numbers[chosen.label]})
-    model = PipelineModel([*scaler.stages, chosen.model, _renumber(numbers)])
+    model = PipelineModel([*scaler.stages, kept, _renumber(numbers)])
     figures = {**chosen.metrics, "symbols": float(metrics.num_rows)}
     return ModelResult(figures, output, model)
 
@@ -179,31 +170,34 @@ def _standardised(context: TaskContext, metrics: pa.Table) -> tuple[PipelineMode
     return scaler, scaler.transform(symbols)
 
 
-def _sweep(context: TaskContext, points: DataFrame, metrics: pa.Table) -> Mapping[int, Clustering]:
-    """Fit and judge each number of clusters that leaves a cluster more than one symbol."""
-    settings = context.settings.ml.kmeans
-    ks = sorted({*settings.sweep, settings.clusters})
-    most = different(_measures(metrics))
-
-    def fit(clusters: int) -> Clustering:
-        return _candidate(context, points, metrics, clusters)
-
-    # A fit is a dozen small jobs, between which the driver works alone.
-    with ThreadPoolExecutor(_FITS_AT_ONCE, initializer=activate, initargs=(context.spark,)) as pool:
-        tried = [clusters for clusters in ks if clusters < most]
-        return dict(zip(tried, pool.map(fit, tried), strict=True))
-
-
-def _candidate(
-    context: TaskContext, points: DataFrame, metrics: pa.Table, clusters: int
-) -> Clustering:
-    """Fit and judge one number of clusters."""
+def _kept(
+    context: TaskContext, points: DataFrame, metrics: pa.Table
+) -> tuple[KMeansModel, Clustering]:
+    """Fit the number of clusters of the settings by Spark, as a model is kept, and judge it."""
     settings = context.settings.ml
-    fitted = fit_kmeans(points, clusters, settings.seed)
-    measured, centres = standardised(_measures(metrics)), np.array(fitted.model.clusterCenters())
-    resamples = settings.kmeans.resamples
-    told = clustering_metrics(measured, fitted.label, centres, settings.seed, resamples)
-    return replace(fitted, metrics={"silhouette": fitted.silhouette, **told})
+    measured = standardised(_measures(metrics))
+    model = fit_kmeans(context, points, measured)
+    labelled = model.transform(points).select("symbol", "label").toArrow().sort_by("symbol")
+    label = np.asarray(labelled["label"].to_numpy(), dtype=np.int64)
+    return model, judged(measured, label, _centres(model), settings.seed, settings.kmeans.resamples)
+
+
+def _sweep(context: TaskContext, metrics: pa.Table, chosen: Clustering) -> Mapping[int, Clustering]:
+    """Fit and judge each number of clusters that leaves a cluster more than one symbol.
+
+    The chosen one is that of the kept model; the others are scikit-learn's, from as many starts.
+    """
+    settings, measured = context.settings.ml, standardised(_measures(metrics))
+
+    def tried(clusters: int) -> Clustering:
+        if clusters == settings.kmeans.clusters:
+            return chosen
+        fit, seed = fit_clusters(measured, clusters, settings.seed), settings.seed
+        label = fit.labels_.astype(np.int64)
+        return judged(measured, label, fit.cluster_centers_, seed, settings.kmeans.resamples)
+
+    ks = sorted({*settings.kmeans.sweep, settings.kmeans.clusters})
+    return {clusters: tried(clusters) for clusters in ks if clusters < different(measured)}
 
 
 def _track_sweep(
@@ -226,23 +220,28 @@ def _track_sweep(
     run.log_figure(figure, "sweep.png")
 
 
-def fit_kmeans(points: DataFrame, clusters: int, seed: int) -> Clustering:
-    """Fit one number of clusters.
+def fit_kmeans(context: TaskContext, points: DataFrame, measured: FloatArray) -> KMeansModel:
+    """Fit the number of clusters of the settings from `STARTS` seeds; the lowest inertia is kept.
 
     Args:
+        context: Names the number of clusters, and the first of the seeds.
         points: symbol and the vector standardised.
-        clusters: k.
-        seed: Of the starting centres.
+        measured: The same vectors, (N, M).
     """
-    fitted = KMeans(k=clusters, seed=seed, featuresCol="standardised", predictionCol="label").fit(
-        points
-    )
-    labelled = fitted.transform(points)
-    silhouette = ClusteringEvaluator(featuresCol="standardised", predictionCol="label")
-    label = labelled.select("symbol", "label").toArrow().sort_by("symbol")["label"]
-    return Clustering(
-        fitted, np.asarray(label.to_numpy(), dtype=np.int64), silhouette.evaluate(labelled)
-    )
+    settings = context.settings.ml
+    kmeans = KMeans(k=settings.kmeans.clusters, featuresCol="standardised", predictionCol="label")
+
+    def fit(seed: int) -> KMeansModel:
+        return kmeans.copy().setSeed(seed).fit(points)
+
+    # A fit is a dozen small jobs, between which the driver works alone.
+    with ThreadPoolExecutor(_FITS_AT_ONCE, initializer=activate, initargs=(context.spark,)) as pool:
+        fits = list(pool.map(fit, range(settings.seed, settings.seed + STARTS)))
+    return min(fits, key=lambda model: inertia(measured, _centres(model)))
+
+
+def _centres(model: KMeansModel) -> FloatArray:
+    return np.array(model.clusterCenters())
 
 
 def _renumber(numbers: IntArray) -> SQLTransformer:

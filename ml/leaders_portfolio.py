@@ -128,19 +128,11 @@ def track_leaders(context: TaskContext, run: TrackedRun, made: LeadersPortfolio)
     rules = leaders_rulebook(context.settings).rules
     params = rules.model_dump(mode="json", include={"calendar", "lookback_days", "cost_bps"})
     k = context.settings.ml.kmeans.clusters
-    agreed = list(month_to_month(made.dates))
-    if agreed:
-        times, values = [time for time, _, _ in agreed], np.array([value for _, value, _ in agreed])
-        run.log_series(MONTHLY_AGREEMENT, times, values.tolist())
-        about = (
-            f"{' '.join(context.settings.scope.values())}, lookback of {rules.lookback_days} days"
-        )
-        days = np.array(times, dtype="datetime64[us]")
-        run.log_figure(kmeans_plots.month_to_month(days, values, about), f"{MONTHLY_AGREEMENT}.png")
     with run.child("leaders", {"k": k, **params}, {"candlelake.evaluation": EVALUATION}) as child:
         child.log_inputs(CANDLES, LISTINGS)
         found = ((row.index_name, row.statistic, row.value) for row in made.statistics)
         child.log_metrics(portfolio_metrics(LEADERS, found))
+        _track_agreement(context, child, made)
         held = [(date, row) for date in made.dates for row in date.determination.holdings]
         clusters = [date.cluster[date.symbols.index(row.symbol)] for date, row in held]
         child.log_csv(
@@ -154,6 +146,20 @@ def track_leaders(context: TaskContext, run: TrackedRun, made: LeadersPortfolio)
             },
         )
         _draw(context, child, made)
+
+
+def _track_agreement(context: TaskContext, child: TrackedRun, made: LeadersPortfolio) -> None:
+    """Log how far each month's clusters are those of the month before, and the mean of it."""
+    agreed = list(month_to_month(made.dates))
+    if not agreed:
+        return
+    times, values = [time for time, _, _ in agreed], np.array([value for _, value, _ in agreed])
+    child.log_series(MONTHLY_AGREEMENT, times, values.tolist())
+    child.log_metrics({f"mean_{MONTHLY_AGREEMENT}": float(values.mean())})
+    days = context.settings.index.lookback_days
+    about = f"{' '.join(context.settings.scope.values())}, lookback of {days} days"
+    figure = kmeans_plots.month_to_month(np.array(times, dtype="datetime64[us]"), values, about)
+    child.log_figure(figure, f"{MONTHLY_AGREEMENT}.png")
 
 
 def _draw(context: TaskContext, child: TrackedRun, made: LeadersPortfolio) -> None:

@@ -12,6 +12,7 @@ import io
 import json
 import logging
 import os
+import re
 import threading
 import time
 import warnings
@@ -56,6 +57,8 @@ LIBRARIES = "candlelake.libraries"
 _SQLITE = "sqlite:///"
 # Tasks of a job run at once, and a new store is filled by whoever opens it.
 _OPENING = threading.Lock()
+# What stands between `://` and the host of an address.
+_USER_INFO = re.compile(r"(?<=://)[^\s/?#@\"]*(?:@[^\s/?#@\"]*)*@")
 # MLflow's limits on one batch and on one value.
 _MAX_PARAMS = 100
 _MAX_PARAM_LENGTH = 6000
@@ -187,10 +190,12 @@ def tracked_run(
         },
     ) as active:
         run = TrackedRun(context, active)
-        settings = context.settings.model_dump(mode="json")
-        run.log_params(flat({key: value for key, value in settings.items() if key != without}))
+        text = without_passwords(context.settings.as_json())
+        run.log_params(
+            flat({key: each for key, each in json.loads(text).items() if key != without})
+        )
         # Parameters are texts of a limited length, of which the settings cannot be made again.
-        run.client.log_text(run.mlflow_run_id, context.settings.as_json(), SETTINGS_FILE)
+        run.client.log_text(run.mlflow_run_id, text, SETTINGS_FILE)
         yield run
 
 
@@ -200,6 +205,11 @@ def open_store(tracking_uri: str) -> mlflow.MlflowClient:
     logging.getLogger("alembic").setLevel(logging.ERROR)
     mlflow.set_tracking_uri(tracking_uri)
     return mlflow.MlflowClient()
+
+
+def without_passwords(text: str) -> str:
+    """A text whose addresses name neither user nor password: a store has many readers."""
+    return _USER_INFO.sub("***@", text)
 
 
 def is_absent(error: MlflowException) -> bool:

@@ -60,6 +60,14 @@ def test_one_last_bit_is_a_difference(values: list[float], place: int) -> None:
     assert not found["rmse"].same
 
 
+def test_the_sign_of_a_zero_is_a_difference() -> None:
+    found = compared(pa.table({"value": [0.0]}), pa.table({"value": [-0.0]}))
+    assert not found["model output: value"].same
+    assert compared(pa.table({"value": [-0.0]}), pa.table({"value": [-0.0]}))[
+        "model output: value"
+    ].same
+
+
 def test_texts_and_numbers_are_told_apart_by_how_many_differ() -> None:
     before = pa.table({"symbol": ["A", "B", "C"], "cluster": [0, 1, 2]})
     after = pa.table({"symbol": ["A", "B", "D"], "cluster": [0, 2, 1]})

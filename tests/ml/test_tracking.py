@@ -39,7 +39,7 @@ SIGNATURES = {
 }
 
 
-HONEST = {"pca": "held_out_variance", "kmeans": "silhouette", "gbt": "oos_r2"}
+HONEST = {"pca": "held_out_variance", "kmeans": "resampled_agreement", "gbt": "oos_r2"}
 
 
 def parent_run(trained: Trained, task: str) -> mlflow.entities.Run:
@@ -49,8 +49,14 @@ def parent_run(trained: Trained, task: str) -> mlflow.entities.Run:
 @pytest.mark.parametrize("task", RUNS)
 def test_a_run_names_what_it_read_with_the_delta_version(trained: Trained, task: str) -> None:
     contract: TableContract = RUNS[task][1]
-    [found] = parent_run(trained, task).inputs.dataset_inputs
-    assert [(tag.key, tag.value) for tag in found.tags] == [("mlflow.data.context", "training")]
+    used = {each.tags[0].value: each for each in parent_run(trained, task).inputs.dataset_inputs}
+    assert set(used) == ({"training", "testing"} if task == "gbt" else {"training"})
+    found = used["training"]
+    assert not found.dataset.profile  # all rows
+    if task == "gbt":
+        assert used["testing"].dataset.name == found.dataset.name
+        rows = json.loads(used["testing"].dataset.profile)["rows"]
+        assert rows == "open_time from 2024-10-26 00:00 UTC"
     version = trained.version(contract)
     source = json.loads(found.dataset.source)
     assert found.dataset.name == f"{contract.full_name}@v{version}"
@@ -141,6 +147,18 @@ def test_a_model_is_registered_and_can_be_loaded(trained: Trained, task: str) ->
     assert version.tags["candlelake.champion"].startswith(said)
     folder = download_artifacts(f"models:/{name}/1")
     assert PipelineModel.load(f"{folder}/sparkml").stages
+
+
+def test_a_run_tells_no_password(make_context: ContextFactory, in_store: Settings) -> None:
+    archive = in_store.archive.model_copy(update={"url": "https://me:p@ss@archive.test/a@b"})
+    context = make_context("pca", settings=in_store.model_copy(update={"archive": archive}))
+    with tracked_run(context, "pca", "in_sample") as run:
+        pass
+    record = mlflow.get_run(run.mlflow_run_id)
+    assert record.data.params["archive.url"] == "https://***@archive.test/a@b"
+    text = load_text(f"{record.info.artifact_uri}/settings.json")
+    assert Settings.model_validate_json(text).archive.url == "https://***@archive.test/a@b"
+    assert "p@ss" not in text
 
 
 def test_an_error_marks_the_run_as_failed(make_context: ContextFactory, in_store: Settings) -> None:
