@@ -42,6 +42,8 @@ _created: WeakKeyDictionary[SparkSession, dict[str, TableContract]] = WeakKeyDic
 # Tables that a session has made and nobody, as far as it knows, has written into.
 _unwritten: WeakKeyDictionary[SparkSession, dict[str, bool]] = WeakKeyDictionary()
 
+_CREATION = f"{0:020}.json"
+
 _renewing = Lock()
 
 # Version of a table's first rows: 0 is its creation. They are appended and replace nothing.
@@ -84,6 +86,7 @@ class Lake:
         self._spark = spark
         self._warehouse = _place_of(warehouse)
         self._catalog = catalog
+        self._is_folder = catalog is None and "://" not in warehouse
         self.read_versions: dict[str, int] = {}
         self.written_versions: dict[str, int] = {}
         self.rows_written: int | None = 0
@@ -169,8 +172,8 @@ class Lake:
 
     def exists(self, contract: TableContract) -> bool:
         """Whether the table has been created, without creating it."""
-        if self._catalog is None and "://" not in self._warehouse:
-            return _is_table(Path(self._location(contract.full_name)))
+        if self._is_folder:
+            return bool(_commits(Path(self._location(contract.full_name))))
         return self._spark.catalog.tableExists(self.name(contract))
 
     def create(self, contract: TableContract) -> bool:
@@ -198,13 +201,18 @@ class Lake:
         return is_new
 
     def is_unwritten(self, contract: TableContract) -> bool:
-        """Whether the table may have had no rows ever; asked of Delta once in a session."""
+        """Whether the table may have had no rows ever; looked up once in a session."""
         self.create(contract)
         known = _unwritten.setdefault(self._spark, {})
         name = self.name(contract)
         if name not in known:
-            known[name] = self.version(contract) == 0
+            known[name] = self._is_as_created(contract)
         return known[name]
+
+    def _is_as_created(self, contract: TableContract) -> bool:
+        if self._is_folder:
+            return _commits(Path(self._location(contract.full_name))) == [_CREATION]
+        return self.version(contract) == 0
 
     def _made(self, contract: TableContract, is_new: bool) -> StructType:
         name = self.name(contract)
@@ -394,12 +402,12 @@ def _place_of(warehouse: str) -> str:
 def _local_tables(warehouse: str) -> list[str]:
     root = Path(warehouse).absolute()
     folders = (folder for layer in LAYERS for folder in root.glob(f"{layer}/*"))
-    return sorted(f"{each.parent.name}.{each.name}" for each in folders if _is_table(each))
+    return sorted(f"{each.parent.name}.{each.name}" for each in folders if _commits(each))
 
 
-def _is_table(folder: Path) -> bool:
-    # A run that was killed while it made the table may have left an empty log.
-    return any((folder / "_delta_log").glob("*.json"))
+def _commits(folder: Path) -> list[str]:
+    """Files of a table's commits; none if a run was killed while it made the table."""
+    return [path.name for path in (folder / "_delta_log").glob("*.json")]
 
 
 def _tables_at(spark: SparkSession, uri: str) -> list[str]:

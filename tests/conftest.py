@@ -32,6 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--connect", action="store_true", help="sessions are clients of a Spark Connect server"
     )
 
+
 # A slow machine fails no test: neither an example nor the making of one has a limit of time.
 hypothesis_settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
