@@ -240,8 +240,10 @@ class Lake:
             # Delta commits each VACUUM, also one that finds no file.
             if self._spark.sql(f"VACUUM {name} DRY RUN").take(1):
                 self._spark.sql(f"VACUUM {name}").collect()
-        if self._newest(name) != version:
-            self.written_versions[table] = self._newest(name)
+        newest = self._newest(name)
+        if newest == version:
+            return before, before
+        self.written_versions[table] = newest
         return before, self._size(name)
 
     def _properties(self, name: str) -> dict[str, str]:
