@@ -118,7 +118,7 @@ def _store(url: str) -> tuple[fs.FileSystem, str]:
         store, base = fs.FileSystem.from_uri(f"{'s3' if scheme == 's3a' else scheme}://{rest}")
     except (pa.ArrowInvalid, OSError) as error:
         raise ArchiveError(
-            f"archive.url {url} must be a folder that holds data/, there or in an object store "
+            f"archive.url {url} must be a folder that holds data/, on disk or in a store "
             f"(s3a, abfss), or its http(s) address: {error}"
         ) from error
     return store, base

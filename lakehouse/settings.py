@@ -101,7 +101,8 @@ class ArchiveSettings(_Section):
     """Where the candles come from and which of them are wanted.
 
     Attributes:
-        url: Folder with the archive's layout (it holds `data/`), or its `http(s)` address.
+        url: Folder with the archive's layout (it holds `data/`), the same in an object store
+            (`s3a://…`, `abfss://…`), or its `http(s)` address.
         listing_url: Address of the S3 listing of an `http(s)` archive; not used for a folder.
         landing: Folder that the files of an `http(s)` archive are downloaded into and kept.
         transfers: Downloads at once.

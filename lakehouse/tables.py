@@ -158,9 +158,12 @@ class Lake:
 
     def exists(self, contract: TableContract) -> bool:
         """Whether the table has been created, without creating it."""
-        if self._catalog is None and "://" not in self._warehouse:
-            return (Path(self._location(contract.full_name)) / "_delta_log").is_dir()
-        return self._spark.catalog.tableExists(self.name(contract))
+        if self._catalog:
+            return self._spark.catalog.tableExists(self.name(contract))
+        commits = f"{self._location(contract.full_name)}/_delta_log"
+        if "://" not in self._warehouse:
+            return Path(commits).is_dir()
+        return bool(_listed(self._spark, commits, "path"))
 
     def create(self, contract: TableContract) -> bool:
         """Make the table unless it is there; returns whether it is new, and so need not be read.
@@ -347,16 +350,21 @@ def _local_tables(warehouse: str) -> list[str]:
 
 def _tables_at(spark: SparkSession, uri: str) -> list[str]:
     """The tables below a URI, which the engine alone can list: it has their commits as files."""
-    logs = f"{_place_of(uri)}/{{{','.join(LAYERS)}}}/*/_delta_log"
-    commits = spark.read.format("binaryFile").option("pathGlobFilter", "*.json")
+    folders = f"{_place_of(uri)}/{{{','.join(LAYERS)}}}/*/_delta_log"
     folder = "slice(split(substring_index(path, '/_delta_log/', 1), '/'), -2, 2)"
+    return _listed(spark, folders, f"concat_ws('.', {folder})")
+
+
+def _listed(spark: SparkSession, folders: str, what: str) -> list[str]:
+    """What an expression of `path` gives for the commits in folders, each once and sorted."""
+    commits = spark.read.format("binaryFile").option("pathGlobFilter", "*.json")
     try:
-        names = commits.load(logs).selectExpr(f"concat_ws('.', {folder})").distinct()
-        return sorted(row[0] for row in names.collect())
+        found = commits.load(folders).selectExpr(what).distinct().collect()
     except Exception as error:
         if "PATH_NOT_FOUND" not in str(error):
             raise
         return []
+    return sorted(row[0] for row in found)
 
 
 def _rows_of_commit(commit: Row) -> int | None:

@@ -29,8 +29,8 @@ OVERRIDES = {
     "index.top_n": 5,
     "index.random_portfolios": 20,
     "ml.pca": "{components: 3, lookback_days: 30}",
-    "ml.kmeans": "{clusters: 3, sweep: [2, 3], resamples: 5}",
-    "ml.gbt": "{max_iter: 3, max_depth: 3, fold_days: 25, embargo_bars: 5}",
+    "ml.kmeans": "{clusters: 3, sweep: [3], resamples: 2}",
+    "ml.gbt": "{max_iter: 3, max_depth: 3, fold_days: 40, embargo_bars: 5}",
 }
 
 
