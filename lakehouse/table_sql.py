@@ -38,25 +38,29 @@ def create_statement(contract: TableContract, name: str) -> str:
     )
 
 
-def renewal_statements(contract: TableContract, name: str, there: Iterable[str]) -> list[str]:
-    """Bring a table of an older release up to its contract.
+def renewal_statements(
+    contract: TableContract, name: str, there: Iterable[str], given: Mapping[str, str]
+) -> list[str]:
+    """Bring a table of an older release up to its contract, with the checks of today.
 
-    None when it lacks nothing, or more than the columns that were added.
+    None when it is so already, or lacks more than the columns that were added. Any of them may be
+    the last that ran before a run was killed.
 
     Args:
         contract: The table.
         name: What SQL calls it.
         there: Columns that it has.
+        given: Its properties.
     """
     names = set(there)
     lacking = [column for column in contract.columns if column.name not in names]
-    if not lacking or any(column.name not in contract.added for column in lacking):
+    if any(column.name not in contract.added for column in lacking):
         return []
-    changes = []
+    changes = [f"ADD COLUMNS ({_definitions(lacking)})"] if lacking else []
     for check, sql in contract.checks.items():
-        changes += [f"DROP CONSTRAINT IF EXISTS {check}", f"ADD CONSTRAINT {check} CHECK ({sql})"]
-    # The columns last: they tell that all is done.
-    changes.append(f"ADD COLUMNS ({_definitions(lacking)})")
+        if _words(given.get(f"delta.constraints.{check}", "")) != _words(sql):
+            changes.append(f"DROP CONSTRAINT IF EXISTS {check}")
+            changes.append(f"ADD CONSTRAINT {check} CHECK ({sql})")
     return [f"ALTER TABLE {name} {change}" for change in changes]
 
 
@@ -93,6 +97,11 @@ def _definitions(columns: Iterable[Column]) -> str:
 
 def _pairs(properties: Mapping[str, str]) -> str:
     return ", ".join(f"{literal(key)} = {literal(value)}" for key, value in properties.items())
+
+
+def _words(sql: str) -> str:
+    """A condition without its blanks, which Delta sets anew."""
+    return "".join(sql.split())
 
 
 def _hours(duration: str) -> int:

@@ -238,7 +238,8 @@ class Lake:
     def _renew(self, contract: TableContract) -> None:
         name = self.name(contract)
         with _renewing:  # two tasks of a run may open it at once
-            statements = renewal_statements(contract, name, self._spark.table(name).columns)
+            there = self._spark.table(name).columns
+            statements = renewal_statements(contract, name, there, self._properties(name))
             for statement in statements:
                 self._spark.sql(statement)
         if statements:
@@ -273,19 +274,23 @@ class Lake:
         """
         name = self._sql_name(table)
         version, before = self._newest(name), self._size(name)
-        properties = self._spark.sql(f"SHOW TBLPROPERTIES {name}").collect()
-        given = {row["key"]: row["value"] for row in properties}
         with _conflict_named(table):
-            for statement in retention_statements(name, given, retention_days):
+            for statement in retention_statements(name, self._properties(name), retention_days):
                 self._spark.sql(statement)
             self._spark.sql(f"OPTIMIZE {name}").collect()
             # Without RETAIN, it is the table's own retention that counts. Asked first, because
             # Delta commits each VACUUM, also one that finds no file.
             if self._spark.sql(f"VACUUM {name} DRY RUN").take(1):
                 self._spark.sql(f"VACUUM {name}").collect()
-        if self._newest(name) != version:
-            self.written_versions[table] = self._newest(name)
+        newest = self._newest(name)
+        if newest == version:
+            return before, before
+        self.written_versions[table] = newest
         return before, self._size(name)
+
+    def _properties(self, name: str) -> dict[str, str]:
+        rows = self._spark.sql(f"SHOW TBLPROPERTIES {name}").collect()
+        return {row["key"]: row["value"] for row in rows}
 
     def _size(self, name: str) -> TableSize:
         detail = self._spark.sql(f"DESCRIBE DETAIL {name}").collect()[0]
@@ -435,7 +440,8 @@ def _listed(spark: SparkSession, folders: str, what: str) -> list[str]:
 def _rows_of_commit(commit: Row) -> int | None:
     """Rows that a commit wrote; not those that it copied because they share a file with others."""
     metrics = commit["operationMetrics"] or {}
-    rows = metrics.get("numOutputRows")
+    # Of a commit that only took rows away, Delta tells the files alone.
+    rows = "0" if metrics.get("numFiles") == "0" else metrics.get("numOutputRows")
     return None if rows is None else int(rows) - int(metrics.get("numCopiedRows") or 0)
 
 

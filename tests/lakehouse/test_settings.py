@@ -137,6 +137,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "silver.outage_share": SHARE,
     "silver.quote_volume_tolerance": SHARE,
     "quality.max_rejected_share": SHARE,
+    "maintenance.retention_days": st.none() | st.integers(7, 4000),
     "index.mode": st.sampled_from(["static", "monthly", "both"]),
     "index.lookback_days": st.integers(9, 400),  # 4h bars of fewer days are too few
     "index.calendar": st.sampled_from(["monthly", "weekly", "quarterly"]),
