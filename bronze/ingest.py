@@ -72,7 +72,7 @@ def run_ingest_archive(context: TaskContext, sleep: Sleep | None = None) -> Task
     ledger = Ledger.read(context)
     doubts = doubts_of(ledger.entries)
     plan = _plan(open_source(context, sleep, doubts), context.settings, doubts)
-    if context.settings.archive.is_remote:
+    if context.settings.archive.is_http:
         # The landing may have taken hours.
         ledger = Ledger.read(context)
     with ThreadPoolExecutor(_BESIDE, thread_name_prefix="ingest") as beside:

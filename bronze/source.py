@@ -91,7 +91,7 @@ def open_source(
         figures["exchange snapshot"] = f"{len(exchange):,} symbols at {context.now.isoformat()}"
 
     archive = settings.archive
-    if urlsplit(archive.url).scheme in ("http", "https"):
+    if archive.is_http:
         _require_addresses(archive)
         root = str(Path(archive.landing).absolute())
         universe_of = partial(_universe, settings, exchange)
@@ -100,7 +100,7 @@ def open_source(
         universe, names = found.universe, found.names
         figures |= _told(found.account)
     else:
-        root = archive.url if archive.is_remote else str(Path(archive.url).absolute())
+        root = str(Path(archive.url).absolute()) if archive.is_folder else archive.url
         walked, unexpected = _walk(root, archive)
         names = frozenset(file.key.symbol for file in walked)
         universe = _universe(settings, exchange, names)
@@ -137,11 +137,11 @@ def _walk(root: str, archive: ArchiveSettings) -> tuple[list[ListedFile], list[s
     """All files of the market and interval, wherever they lie."""
     market, interval = archive.market, archive.interval
     cadences: tuple[Cadence, ...] = ("monthly", "daily")
-    if archive.is_remote:
+    if archive.is_folder:
+        listings = [list_folder(Path(root), market, interval, each) for each in cadences]
+    else:
         at_once = archive.transfers
         listings = [list_objects(root, market, interval, each, at_once) for each in cadences]
-    else:
-        listings = [list_folder(Path(root), market, interval, each) for each in cadences]
     files = [file for listing in listings for file in listing.files]
     return files, [key for listing in listings for key in listing.unexpected]
 

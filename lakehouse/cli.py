@@ -160,7 +160,7 @@ def run(
     found = find_job(jobs_file or conf.absolute().parent.parent / "jobs.yaml", job)
     # A server that is busy now may answer a moment later, when the task asks it again and again.
     wanted = settings.with_candles_of(found.candles).archive
-    if not wanted.is_remote:
+    if wanted.is_folder:
         archive = check_archive(wanted)
         if not archive.ok:
             raise ArchiveError(f"{archive.found}: {archive.remedy}")

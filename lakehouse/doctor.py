@@ -62,7 +62,7 @@ def run_checks(settings: Settings) -> list[Check]:
     if settings.mlflow.tracking_uri.startswith(("sqlite:", "file:")):  # else a server shows it
         checks.append(check_mlflow_port())
     checks.append(check_folder("report", settings.report.folder, "report.folder"))
-    if settings.archive.is_remote:
+    if settings.archive.is_http:
         checks.append(check_folder("landing", settings.archive.landing, "archive.landing"))
     return [*checks, check_archive(settings.archive)]
 
@@ -208,15 +208,18 @@ def check_mlflow_store(tracking_uri: str) -> Check:
 def check_archive(archive: ArchiveSettings) -> Check:
     """Whether the archive has candles of the market, interval and months asked for.
 
-    Of an http(s) archive, only whether its listing answers: reading it is the run's work.
+    Of an http(s) archive, only whether its listing answers: reading it is the run's work. An object
+    store is not looked at.
     """
-    if archive.is_remote:
+    if archive.is_http:
         return checked(
             "archive",
             _answers(f"{archive.listing_url}?prefix=data/&delimiter=/&max-keys=1", "GET"),
             f"{archive.url}, listed at {archive.listing_url}",
             "the listing does not answer: check `archive.listing_url` and this machine's network",
         )
+    if not archive.is_folder:
+        return Check("archive", True, f"{archive.url} is not on this machine")
     root = Path(archive.url, "data")
     if not root.is_dir():
         return checked(

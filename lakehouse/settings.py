@@ -124,9 +124,14 @@ class ArchiveSettings(_Section):
     require_checksum: bool = True
 
     @property
-    def is_remote(self) -> bool:
-        """Whether `url` is an address and not a folder."""
-        return "://" in self.url
+    def is_folder(self) -> bool:
+        """Whether `url` is a folder, and neither an address nor a place in an object store."""
+        return "://" not in self.url
+
+    @property
+    def is_http(self) -> bool:
+        """Whether `url` is an `http(s)` address, whose files are landed first."""
+        return self.url.startswith(("http://", "https://"))
 
     @model_validator(mode="after")
     def _months_in_order(self) -> "ArchiveSettings":

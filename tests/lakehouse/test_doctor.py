@@ -310,6 +310,14 @@ def test_archive_that_is_not_there(tmp_path: Path) -> None:
     assert "`archive.url`" in check.remedy
 
 
+def test_an_archive_in_an_object_store_is_not_looked_at() -> None:
+    archive = ArchiveSettings(
+        url="s3a://bucket/mirror", market="um", interval="4h", start="2024-10", end="2025-12"
+    )
+    assert doctor.check_archive(archive).ok
+    assert "s3a://bucket/mirror" in doctor.check_archive(archive).found
+
+
 @pytest.mark.parametrize(
     ("listing_url", "ok"),
     [

@@ -172,7 +172,6 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "archive.landing": TEXT,
     "assets.reviewed": st.dates(date(2000, 1, 1), date(2099, 12, 31)).map(str),
     "assets.top100": st.lists(TEXT),
-    "maintenance.retention_days": st.none() | st.integers(7, 400),
     "mlflow.tracking_uri": TEXT,
     "mlflow.experiments": TEXT,
     "report.folder": TEXT,
