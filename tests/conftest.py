@@ -40,6 +40,7 @@ hypothesis_settings.register_profile(
 hypothesis_settings.load_profile("any machine")
 
 
+@pytest.hookimpl(tryfirst=True)  # the processes look for the groups when this is done
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Spread files over the processes (`--dist loadgroup`), those that wait for Spark first.
 
