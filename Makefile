@@ -29,14 +29,14 @@ test: $(READY) ## set up, then lint, check types and layers, and test with cover
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest --cov --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/pytest --cov --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 cluster-test: $(READY) ## all tasks by spark-submit on a cluster and by Spark Connect: the same rows?
 	$(BIN)/pytest -m deployment tests/deployments
 
 TESTS = tests
 test-connect: $(READY) ## the tests on Spark Connect; TESTS=tests/ml runs some of them
-	$(BIN)/pytest --connect --numprocesses 2 --dist loadfile $(TESTS)
+	$(BIN)/pytest --connect --numprocesses 2 --dist loadfile --no-loadscope-reorder $(TESTS)
 
 airflow-test: $(AIRFLOW)/.ready ## the jobs as DAGs of Airflow, in an environment of its own
 	$(AIRFLOW)/bin/pytest --noconftest -m airflow tests/airflow

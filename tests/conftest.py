@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
+from xdist.scheduler import LoadFileScheduling
 
 from lakehouse.session import spark_session
 from lakehouse.settings import Settings, load_settings
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 ROOT = Path(__file__).parent.parent
+
+# Files whose tests take the models that tests/ml/conftest.py trains.
+_ON_MODELS = {path for path in ROOT.glob("tests/ml/test_*.py") if "trained" in path.read_text()}
 
 # The session lives for minutes: C1 alone starts faster, and takes 1.4 times as long in the end.
 _SPARK_CONF = {
@@ -40,25 +44,31 @@ hypothesis_settings.register_profile(
 hypothesis_settings.load_profile("any machine")
 
 
-@pytest.hookimpl(tryfirst=True)  # the processes look for the groups when this is done
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Spread files over the processes (`--dist loadgroup`), those that wait for Spark first.
+    """Put the tests that wait for Spark first, the longest of them before the others.
 
-    Of these, the trained models and what runs from end to end come first and the many quick files
-    last, so that no process waits long for another. Files that share the trained models stay in one
-    process, and the models are trained once.
+    The trained models and what runs from end to end come first and the many quick files last, so
+    that no process waits long for another.
     """
     on_spark = {item.path for item in items if "spark" in item.fixturenames}
-    shared = {item.path for item in items if "trained_once" in item.fixturenames}
 
     def order(item: pytest.Item) -> tuple[bool, bool, bool]:
         path = item.path
-        return path not in shared, path not in on_spark, path.parent != ROOT / "tests"
+        return path not in _ON_MODELS, path not in on_spark, path.parent != ROOT / "tests"
 
     items.sort(key=order)
-    for item in items:
-        together = "models" if item.path in shared else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(together))
+
+
+class _Scheduling(LoadFileScheduling):
+    """A file stays in one process, and all that share the trained models in another one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return "models" if ROOT / file in _ON_MODELS else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Scheduling:
+    return _Scheduling(config, log)
 
 
 @pytest.fixture(scope="session")
