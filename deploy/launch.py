@@ -8,6 +8,8 @@ import sys
 from lakehouse.cli import main
 from lakehouse.jobs import load_task
 
+if not sys.argv[1:]:
+    sys.exit("name a task of the wheel and its arguments, or a job: run medallion --conf …")
 name, *arguments = sys.argv[1:]
 if name == "run":
     main([name, *arguments])

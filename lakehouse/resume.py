@@ -1,14 +1,15 @@
 """Which tasks of an earlier run must be run again: `candlelake run JOB --resume`.
 
 Those that failed, were skipped or left no row in `ops.task_runs` (the run was killed), and all
-that depend on them; what ended well is not run again. As on Databricks, where a run is repaired.
+that depend on them or ended before them; what ended well is not run again. As on Databricks, where
+a run is repaired.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -70,12 +71,17 @@ def earlier_run(
     done: dict[str, Row] = {}
     for task in job.tasks:  # each comes after those that it depends on
         row = by_task.get(task.entry_point)
-        if row and row["status"] in SUCCESSES and done.keys() >= set(task.depends_on):
+        if row and row["status"] in SUCCESSES and _came_after(row, task.depends_on, done):
             done[task.key] = row
     _warn_of_other_code(job, done)
     again = [task.key for task in job.tasks if task.key not in done]
     log.info("run %s: %s", found, f"runs again {', '.join(again)}" if again else "complete")
     return EarlierRun(found, {key: _result(key, row) for key, row in done.items()})
+
+
+def _came_after(row: Row, keys: Sequence[str], done: Mapping[str, Row]) -> bool:
+    """Whether a task ran after those that it depends on, which a killed resume may have redone."""
+    return all(key in done and row["started_at"] >= done[key]["ended_at"] for key in keys)
 
 
 def _rows_of_run(lake: Lake, job: Job, run_id: str | None) -> list[Row]:

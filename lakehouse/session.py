@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lakehouse.errors import EnvironmentProblem
+from lakehouse.errors import EnvironmentProblem, in_one_line
 from lakehouse.java import require_java
 from lakehouse.ports import check_connect_server
 from lakehouse.settings import SparkSettings
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 DELTA_RELEASE = "4.4.0"
 DELTA_PACKAGE = f"io.delta:delta-spark_4.2_2.13:{DELTA_RELEASE}"
 _PACKAGES = "spark.jars.packages"
+_CLASS_PATH = "spark.driver.extraClassPath"
 _DELTA_BY_PACKAGE = {_PACKAGES: DELTA_PACKAGE}
 # What the package brings of Delta itself; the rest of it, Spark has already.
 _DELTA_JARS = (
@@ -145,8 +146,10 @@ def _start(settings: SparkSettings) -> "SparkSession":
             is_local = settings.master.startswith("local")
             given |= {**_LOCAL_CONF, **_delta_jars()} if is_local else _DELTA_BY_PACKAGE
         conf = {**given, **settings.conf}
-        if _PACKAGES in given and _PACKAGES in settings.conf:
-            conf[_PACKAGES] = f"{given[_PACKAGES]},{settings.conf[_PACKAGES]}"
+        # Both name Delta's jars, to which the settings may add others.
+        for key, separator in ((_PACKAGES, ","), (_CLASS_PATH, os.pathsep)):
+            if key in given and key in settings.conf:
+                conf[key] = f"{given[key]}{separator}{settings.conf[key]}"
         for key, value in conf.items():
             builder = builder.config(key, value)
     logging.getLogger("py4j").setLevel(logging.ERROR)
@@ -157,10 +160,9 @@ def _start(settings: SparkSettings) -> "SparkSession":
         with _spark_log() as spark_log:
             session = builder.getOrCreate()
     except Exception as error:
-        reason = str(error).strip().splitlines()[0]
         raise EnvironmentProblem(
-            f"Spark did not start ({reason}): its log is {spark_log}, and `candlelake doctor` "
-            "says what is missing"
+            f"Spark did not start ({in_one_line(error)}): its log is {spark_log}, and `candlelake "
+            "doctor` says what is missing"
         ) from error
     _apply_semantics(session)
     return session
@@ -181,7 +183,7 @@ def _delta_jars() -> dict[str, str]:
     kept = [_IVY_JARS.expanduser() / f"io.delta_{name}-{DELTA_RELEASE}.jar" for name in _DELTA_JARS]
     if not all(jar.exists() for jar in kept):
         return _DELTA_BY_PACKAGE
-    return {"spark.driver.extraClassPath": os.pathsep.join(map(str, kept))}
+    return {_CLASS_PATH: os.pathsep.join(map(str, kept))}
 
 
 @contextmanager

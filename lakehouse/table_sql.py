@@ -4,14 +4,15 @@ import re
 from collections.abc import Iterable, Mapping
 
 from lakehouse.contracts import Column, TableContract
+from lakehouse.errors import TableError
 from lakehouse.sql import literal
 
 RETENTION_DAYS = 365
 """Days for which a table's versions can be read, unless a setting says otherwise."""
 
 _RETENTION = ("delta.logRetentionDuration", "delta.deletedFileRetentionDuration")
-_DURATION = re.compile(r"(\d+) (hour|day|week)s?")
-_HOURS = {"hour": 1, "day": 24, "week": 168}
+_DURATION = re.compile(r"'?(\d+)'?\s+(second|minute|hour|day|week)s?", re.IGNORECASE)
+_HOURS = {"second": 1 / 3600, "minute": 1 / 60, "hour": 1.0, "day": 24.0, "week": 168.0}
 
 # What keeps a table readable by other engines, its commits small, and its versions for a year: a
 # result is had again from those that it was made of. Delta reads no version older than the files'
@@ -71,9 +72,12 @@ def retention_statements(name: str, given: Mapping[str, str], days: int | None) 
         name: What SQL calls the table.
         given: Its properties.
         days: So long, also where it was longer; None is what a new table has, where it is less.
+
+    Raises:
+        TableError: A property cannot be read, so that it is not known what would be deleted.
     """
     wanted = days or RETENTION_DAYS
-    kept = {key: _hours(given.get(key, "")) for key in _RETENTION}
+    kept = {key: _hours(name, key, given[key]) if key in given else 0.0 for key in _RETENTION}
     differing = {
         key: f"interval {wanted} days"
         for key, hours in kept.items()
@@ -104,6 +108,11 @@ def _words(sql: str) -> str:
     return "".join(sql.split())
 
 
-def _hours(duration: str) -> int:
-    """Hours of `interval 365 days` and the like; 0 for what is not set or cannot be read."""
-    return sum(int(number) * _HOURS[unit] for number, unit in _DURATION.findall(duration))
+def _hours(name: str, key: str, duration: str) -> float:
+    """Hours of `interval 365 days` and the like."""
+    parts = _DURATION.findall(duration)
+    if not parts:
+        raise TableError(
+            f"{name}: {key} is {duration!r}: set it to 'interval {RETENTION_DAYS} days'"
+        )
+    return sum(int(number) * _HOURS[unit.lower()] for number, unit in parts)

@@ -39,8 +39,8 @@ log = logging.getLogger(__name__)
 # Tables that a session has made or compared with their contract, so that each task need not.
 _created: WeakKeyDictionary[SparkSession, dict[str, TableContract]] = WeakKeyDictionary()
 
-# Tables that a session has made and nobody, as far as it knows, has written into.
-_unwritten: WeakKeyDictionary[SparkSession, dict[str, bool]] = WeakKeyDictionary()
+# Tables that a session has seen more than the creation of.
+_written: WeakKeyDictionary[SparkSession, set[str]] = WeakKeyDictionary()
 
 _CREATION = f"{0:020}.json"
 
@@ -135,7 +135,9 @@ class Lake:
         """
         newest = self.version(contract)
         later = self._history(self.name(contract), newest - version) if newest > version else []
-        return newest < version or any(row["operation"] not in _UPKEEP for row in later)
+        # A log that was cleaned up tells less than all commits.
+        all_told = len(later) == newest - version
+        return not all_told or any(row["operation"] not in _UPKEEP for row in later)
 
     def rows_read(self) -> int:
         """Rows of the tables that this task read, at the versions it read, used or not."""
@@ -161,7 +163,7 @@ class Lake:
             where: SQL condition on the table's columns; partition columns first make it cheap.
 
         Raises:
-            WriteConflict: Another writer changed rows that match, after this task read them.
+            WriteConflict: Another writer changed rows that match while this one wrote.
         """
         return self._write(contract, frame, where)
 
@@ -199,18 +201,16 @@ class Lake:
                 "of candlelake writes: name another warehouse, or migrate the table"
             )
         created[name] = contract
-        if is_new:
-            _unwritten.setdefault(self._spark, {}).setdefault(name, True)
         return is_new
 
     def is_unwritten(self, contract: TableContract) -> bool:
-        """Whether the table may have had no rows ever; looked up once in a session."""
+        """Whether the table has never had a row, as of now."""
         self.create(contract)
-        known = _unwritten.setdefault(self._spark, {})
+        written = _written.setdefault(self._spark, set())
         name = self.name(contract)
-        if name not in known:
-            known[name] = self._is_as_created(contract)
-        return known[name]
+        if name not in written and not self._is_as_created(contract):
+            written.add(name)
+        return name not in written
 
     def _is_as_created(self, contract: TableContract) -> bool:
         if self._is_folder:
@@ -306,7 +306,7 @@ class Lake:
             version = self._commit_first(contract, conforming)
         if version is None:
             version = self._commit(contract, conforming, where)
-        _unwritten.setdefault(self._spark, {})[self.name(contract)] = False
+        _written.setdefault(self._spark, set()).add(self.name(contract))
         self.written_versions[contract.full_name] = version
         seconds = time.monotonic() - started
         log.debug("%s: version %d written in %.1f s", contract.full_name, version, seconds)
@@ -397,10 +397,12 @@ def register_tables(spark: SparkSession, warehouse: str, catalog: str | None) ->
 
 
 def _names_in_catalog(spark: SparkSession, catalog: str) -> list[str]:
-    rows = [
-        row for layer in LAYERS for row in spark.sql(f"SHOW TABLES IN {catalog}.{layer}").collect()
-    ]
-    return sorted(f"{catalog}.{row['namespace']}.{row['tableName']}" for row in rows)
+    return sorted(
+        f"{catalog}.{layer}.{row['tableName']}"
+        for layer in LAYERS
+        for row in spark.sql(f"SHOW TABLES IN {catalog}.{layer}").collect()
+        if not row["isTemporary"]
+    )
 
 
 def _place_of(warehouse: str) -> str:

@@ -189,13 +189,13 @@ class Task:
             failed = _task_run(context, "failed", TaskOutcome(in_one_line(error)))
             # What stopped the task must not be hidden by what then stops its record.
             try:
-                record(spark, settings, failed)
+                attempts.copy()(record, spark, settings, failed)
             except Exception as hidden:  # noqa: BLE001 - whatever it is, the task's own is raised
                 log.error("%s: the failure is not recorded: %s", self.name, in_one_line(hidden))
             raise
         status = "unchanged" if outcome.unchanged else "succeeded"
         run = _task_run(context, status, outcome, context.lake.rows_read())
-        record(spark, settings, run)
+        attempts.copy()(record, spark, settings, run)  # tasks that end at once meet in one table
         return run
 
     def skipped(self, spark: SparkSession, given: Invocation, why: str) -> TaskRun:

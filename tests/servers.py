@@ -21,7 +21,7 @@ from lakehouse.session import DELTA_PACKAGE
 ROOT = Path(__file__).parents[1]
 SPARK_HOME = Path(sysconfig.get_path("purelib"), "pyspark")
 HOST = "127.0.0.1"
-DEADLINE_SECONDS = 120
+DEADLINE_SECONDS = 600  # on a slow machine that downloads the packages first
 POLL_SECONDS = 0.05
 
 # As docs/connect.md has them.

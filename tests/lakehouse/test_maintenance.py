@@ -121,7 +121,10 @@ def test_files_become_few_and_no_row_and_no_version_is_lost(
         ("interval 52 weeks 24 hours", None, None),
         ("interval 52 weeks 23 hours", None, 365),
         ("interval 1 week", None, 365),
-        ("CALENDAR", None, 365),
+        ("INTERVAL 800 DAYS", None, None),
+        ("interval '800' day", None, None),
+        ("interval 600000 minutes", None, None),
+        ("interval 5000 seconds", None, 365),
         (None, None, 365),  # Delta's own, which is a week
         ("interval 365 days", 30, 30),
         ("interval 1 week", 30, 30),
@@ -138,6 +141,11 @@ def test_retention_is_never_less_than_a_year_unless_a_setting_says_so(
     assert statements == ([f"ALTER TABLE t SET TBLPROPERTIES ({values})"] if expected else [])
     half = retention_statements("t", {RETENTION[0]: "interval 365 days"}, None)
     assert half == [f"ALTER TABLE t SET TBLPROPERTIES ('{RETENTION[1]}' = 'interval 365 days')"]
+
+
+def test_a_retention_that_cannot_be_read_is_not_shortened() -> None:
+    with pytest.raises(TableError, match=r"t: delta\..* 'CALENDAR': set it to"):
+        retention_statements("t", dict.fromkeys(RETENTION, "CALENDAR"), None)
 
 
 def test_a_retention_that_running_queries_would_not_survive_is_refused() -> None:

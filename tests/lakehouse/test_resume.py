@@ -178,6 +178,12 @@ def test_a_failed_run_is_shown_and_resumed(
     assert house.done() == Counter(["first", "good", "bad", *["after"] * 2, *["last"] * 3])
     assert cells(house.call("runs"))[0][4:] == ["5", "0", "0", "0", "succeeded"]
 
+    # A resumption was killed before the last task: its row is older than what it depends on.
+    old = {key: failed["last"][key] for key in TASK_RUNS.column_names}
+    house.lake.replace(TASK_RUNS, house.lake.frame(TASK_RUNS, [old]), "task = 'last'")
+    assert house.call("run", "j", "--resume").exit_code == 0
+    assert house.done() == Counter(["first", "good", "bad", *["after"] * 2, *["last"] * 4])
+
     # Nothing is left, and the code of now is told from the code that was.
     spark.sql(f"UPDATE {house.lake.name(TASK_RUNS)} SET code_version = 'old' WHERE task = 'first'")
     before = house.tasks()
