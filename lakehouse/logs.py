@@ -54,27 +54,27 @@ class Subject:
 
 _subject: ContextVar[Subject | None] = ContextVar("subject", default=None)
 
-# A thread that a task starts inherits no context: it is told the run, which is one for a process.
-_of_process = Subject()
+# A thread that a task starts inherits no context: it is told the run that began last. Tasks that
+# run at once end in any order, so each takes its own out of the list.
+_of_process: list[Subject] = []
 
 
 def subject() -> Subject:
     """What the lines of this thread are about."""
-    return _subject.get() or _of_process
+    return _subject.get() or next(reversed(_of_process), Subject())
 
 
 @contextmanager
 def about(**changes: str) -> Iterator[None]:
     """Change the subject of the lines of a block, by the attributes of `Subject`."""
-    global _of_process
-    before = _of_process
     now = replace(subject(), **changes)
     token = _subject.set(now)
-    _of_process = replace(now, task=None, position="")
+    run = replace(now, task=None, position="")
+    _of_process.append(run)
     try:
         yield
     finally:
-        _of_process = before
+        _of_process.remove(run)
         _subject.reset(token)
 
 

@@ -77,6 +77,17 @@ def test_lines_name_what_they_are_about_in_every_thread() -> None:
     assert subject() == Subject()
 
 
+def test_tasks_that_end_in_any_order_leave_no_subject_behind() -> None:
+    first, second = about(run_id="r", task="a"), about(run_id="r", task="b")
+    with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as other:
+        for pool, enter in ((one, first), (other, second)):
+            pool.submit(enter.__enter__).result()
+        assert subject() == Subject("r")
+        for pool, leave in ((one, first), (other, second)):
+            pool.submit(leave.__exit__, None, None, None).result()
+        assert subject() == Subject()
+
+
 def test_a_command_fails_in_one_json_line_and_in_no_other(tmp_path: Path) -> None:
     program = str(Path(sys.executable).with_name("candlelake"))
     for arguments, variable in (
