@@ -232,11 +232,12 @@ def test_a_job_runs_on_the_samples(home: Path, tmp_path: Path) -> None:
     done = run_dag(home, "candles", write_jobs(tmp_path / "jobs.yaml", candles=tasks))
     assert done.returncode == 0, done.stdout + done.stderr
     script = (
-        "import deltalake, json, sys; root = sys.argv[1];"
+        "import deltalake, json, os, sys; root = sys.argv[1];"
         "runs = deltalake.DeltaTable(f'{root}/ops/task_runs').to_pyarrow_table().to_pylist();"
         "bars = deltalake.DeltaTable(f'{root}/silver/candles').to_pyarrow_table().num_rows;"
         "kept = [(r['task'], r['job'], r['status'], r['run_id']) for r in runs];"
-        "print(json.dumps([sorted(kept), bars]))"
+        "print(json.dumps([sorted(kept), bars]), flush=True);"
+        "os._exit(0)"  # delta-rs may abort at the interpreter's own exit, when all is read
     )
     read = [str(ROOT / ".venv" / "bin" / "python"), "-c", script, str(tmp_path / "lake")]
     runs, bars = json.loads(subprocess.run(read, capture_output=True, check=True).stdout)
