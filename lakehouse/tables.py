@@ -251,10 +251,7 @@ class Lake:
             return [
                 name.partition(".")[2] for name in _names_in_catalog(self._spark, self._catalog)
             ]
-        is_uri = "://" in self._warehouse
-        return (
-            _tables_at(self._spark, self._warehouse) if is_uri else _local_tables(self._warehouse)
-        )
+        return _tables_below(self._spark, self._warehouse)
 
     def maintain(self, table: str, retention_days: int | None) -> tuple[TableSize, TableSize]:
         """Rewrite small files into few and delete those that no kept version needs.
@@ -382,8 +379,7 @@ def register_tables(spark: SparkSession, warehouse: str, catalog: str | None) ->
     """
     if catalog:
         return _names_in_catalog(spark, catalog)
-    is_uri = "://" in warehouse
-    names = _tables_at(spark, warehouse) if is_uri else _local_tables(warehouse)
+    names = _tables_below(spark, warehouse)
     for name in names:
         layer, _, table = name.partition(".")
         spark.sql(f"CREATE SCHEMA IF NOT EXISTS {layer}")
@@ -407,6 +403,11 @@ def _names_in_catalog(spark: SparkSession, catalog: str) -> list[str]:
 
 def _place_of(warehouse: str) -> str:
     return warehouse.rstrip("/") if "://" in warehouse else str(Path(warehouse).absolute())
+
+
+def _tables_below(spark: SparkSession, warehouse: str) -> list[str]:
+    """`<layer>.<name>` of every table below a folder or URI, sorted."""
+    return _tables_at(spark, warehouse) if "://" in warehouse else _local_tables(warehouse)
 
 
 def _local_tables(warehouse: str) -> list[str]:
