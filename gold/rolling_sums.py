@@ -59,8 +59,8 @@ class Segments:
 
     @property
     def strides(self) -> int:
-        """Runs of `steps` bars in a segment, two or more; the last may be cut short."""
-        return max(2, -(-self.window // self.steps))
+        """Runs of `steps` bars in a segment; the last may be cut short."""
+        return -(-self.window // self.steps)
 
     def cut(self, values: FloatArray, which: slice) -> FloatArray:
         """(n, bars) values as (n, s, steps, strides) of some consecutive segments.
