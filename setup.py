@@ -39,6 +39,7 @@ setup(
         "isal>=1.7",
         "jinja2>=3.1",
         "matplotlib>=3.9",
+        "numba>=0.68",
         "numpy>=2.0",
         "packaging>=24",
         # pandas 3 gives strings another dtype and dates another resolution: a table, a CSV or a

@@ -116,15 +116,15 @@ def kernel() -> None:
 
 def flops(k: int) -> int:
     """Of a shared window: Gram sums, Cholesky factor, condition number."""
-    gram = k * (k + 1) // 2 * 5
-    cholesky = sum((k - j) * 2 * j + (k - j) + 1 for j in range(k))
-    inverse = sum(2 * (i - j) + 1 for i in range(k) for j in range(i)) + k
-    return gram + cholesky + inverse + k * (k + 1)
+    gram = k * (k + 1) // 2 * 6
+    cholesky = sum((k - j) * (2 * j + 1) for j in range(k)) + k
+    inverse = sum(2 * (i - j) for i in range(k) for j in range(i)) + k * (k + 1)
+    return gram + cholesky + inverse + 3 * k + 2
 
 
 def flops_of_a_coin(k: int) -> int:
     """X'y and y'y sums, two triangular solutions, residual and R²."""
-    return 5 * (k + 1) + 2 * k * k + 4 * k + 12
+    return 6 * (k + 1) + 2 * k * (k - 1) + 6 * k + 12
 
 
 def peaks() -> tuple[float, float]:

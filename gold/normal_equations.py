@@ -4,7 +4,10 @@ The systems lie side by side: entry (i, j) of all T matrices is one vector of le
 step is an elementwise operation on such vectors, sums of products included: they are added up one
 product after the other. IEEE arithmetic rounds these exactly, so a solution does not depend on how
 many systems or right-hand sides are solved with it. Batched BLAS and LAPACK calls promise no such
-thing. T is two or more: the products of a single system would be summed in another order.
+thing.
+
+The factors are those without roots, `A = L D L'` with ones on the diagonal of L (Golub and Van
+Loan, "Matrix Computations", 4.1.2). L is kept with its sign changed: its products are added.
 
 A symmetric matrix is packed: its lower triangle by columns, (0, 0), (1, 0) … (1, 1), (2, 1) …
 """
@@ -13,88 +16,119 @@ from typing import Final
 
 import numpy as np
 
+from gold.compiled import compiled
 from gold.returns import FloatArray
 
-# Columns of an inverse that are made together; more would multiply more of its zeros.
-_COLUMNS: Final = 4
+# Systems that are worked on at a time: their factors stay in the cache.
+_LANES: Final = 64
 
 
-def column_starts(size: int) -> list[int]:
-    """Where each column of a packed matrix begins, at its diagonal, and the last one ends."""
-    return [j * size - j * (j - 1) // 2 for j in range(size + 1)]
+@compiled("void(float64[:, ::1], float64, float64[::1])")
+def factorise(matrices: FloatArray, ridge: float, condition: FloatArray) -> None:
+    """Factors `L D L'` and condition numbers of T positive definite matrices `X'X + ridge I`.
 
-
-def cholesky(matrices: FloatArray, factor: FloatArray) -> None:
-    """Cholesky factors of T symmetric positive definite matrices.
-
-    Args:
-        matrices: (k * (k + 1) / 2, T) packed matrices; T may be several axes.
-        factor: (k, k, T), filled with the lower triangles by columns: [j, i] is entry (i, j) of
-            the factor for i > j, and [j, j] the reciprocal of its diagonal; what is above the
-            diagonal is not touched. All NaN from the first pivot that is not positive.
-    """
-    starts = column_starts(len(factor))
-    sums = np.empty_like(factor[0])
-    for j, column in enumerate(factor):
-        entries, below = matrices[starts[j] : starts[j + 1]], column[j:]
-        np.einsum("pi...,p...->i...", factor[:j, j:], factor[:j, j], out=sums[j:])
-        np.subtract(entries, sums[j:], out=below)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            np.divide(1.0, np.sqrt(below[0]), out=below[0])
-        below[0][np.isinf(below[0])] = np.nan
-        below[1:] *= below[0]
-
-
-def forward(factor: FloatArray, right: FloatArray) -> None:
-    """Solve `L z = right` in place.
+    In the Frobenius norm the condition number of X, the penalty being rows of it, with columns of
+    length 1 is the root of k times the sum of the k variance inflation factors, which are the
+    diagonal of the inverse of the scaled matrix. The scaling takes out the units of the columns,
+    to which a Cholesky solution is indifferent: what remains is how nearly they are collinear
+    (Belsley, Kuh and Welsch, "Regression Diagnostics", 1980).
 
     Args:
-        factor: (k, k, T) as `cholesky` gives it.
-        right: (k, n, T) right-hand sides, n for each matrix; becomes z.
+        matrices: (k * (k + 1) / 2, T) packed X'X; become the factors: L with its sign changed, and
+            in the place of its ones the reciprocals of D. All NaN from the first pivot that is
+            not positive.
+        ridge: Penalty.
+        condition: (T,), filled with numbers of at least k, where k says that the columns are
+            orthogonal.
     """
-    sums = np.empty_like(right[0])
-    for i, row in enumerate(right):
-        np.einsum("pt,pnt->nt", factor[:i, i], right[:i], out=sums)
-        row -= sums
-        row *= factor[i, i]
+    systems = condition.size
+    size = int((np.sqrt(8 * len(matrices) + 1) - 1) / 2)
+    # Of these systems, entry (i, j) of L times its pivot at [i, j], its negative at [j, i].
+    own, inverse = np.zeros((size, size, _LANES)), np.zeros((size, size, _LANES))
+    sums, inflation = np.empty(_LANES), np.empty(_LANES)
+    for start in range(0, systems, _LANES):
+        lanes = min(_LANES, systems - start)
+        entry = 0
+        for j in range(size):
+            for i in range(j, size):
+                for t in range(lanes):
+                    own[i, j, t] = matrices[entry, start + t]
+                if i == j:
+                    for t in range(_LANES):
+                        own[j, j, t] += ridge
+                        inverse[j, j, t] = np.sqrt(own[j, j, t])
+                for p in range(j):
+                    for t in range(_LANES):
+                        own[i, j, t] += own[p, i, t] * own[j, p, t]
+                for t in range(_LANES):
+                    if i == j:
+                        own[j, j, t] = 1.0 / own[j, j, t] if own[j, j, t] > 0 else np.nan
+                    else:
+                        own[j, i, t] = -own[i, j, t] * own[j, j, t]
+                for t in range(lanes):
+                    matrices[entry, start + t] = own[j, i, t]
+                entry += 1
+        for t in range(_LANES):
+            inflation[t] = 0.0
+        # Row by row of the inverse of L, its columns scaled as the design's.
+        for i in range(size):
+            for t in range(_LANES):
+                sums[t] = inverse[i, i, t] * inverse[i, i, t]
+            for j in range(i):
+                for t in range(_LANES):
+                    inverse[i, j, t] = 0.0
+                for p in range(j, i):
+                    for t in range(_LANES):
+                        inverse[i, j, t] += own[p, i, t] * inverse[p, j, t]
+                for t in range(_LANES):
+                    sums[t] += inverse[i, j, t] * inverse[i, j, t]
+            for t in range(_LANES):
+                inflation[t] += sums[t] * own[i, i, t]
+        for t in range(lanes):
+            condition[start + t] = np.sqrt(size * inflation[t])
 
 
-def backward(factor: FloatArray, right: FloatArray) -> None:
-    """Solve `L' b = right` in place; arguments as for `forward`."""
-    sums = np.empty_like(right[0])
-    for i in reversed(range(len(right))):
-        np.einsum("pt,pnt->nt", factor[i, i + 1 :], right[i + 1 :], out=sums)
-        right[i] -= sums
-        right[i] *= factor[i, i]
-
-
-def condition_numbers(factor: FloatArray, diagonal: FloatArray, inverse: FloatArray) -> FloatArray:
-    """Condition numbers of T matrices' square roots, their columns scaled to unit length.
-
-    A matrix is X'X for some X, the penalty being rows of X. In the Frobenius norm the condition
-    number of X with columns of length 1 is the root of k times the sum of the k variance inflation
-    factors, which are the diagonal of the inverse of the scaled matrix. The scaling takes out the
-    units of the columns, to which a Cholesky solution is indifferent: what remains is how nearly
-    they are collinear (Belsley, Kuh and Welsch, "Regression Diagnostics", 1980).
+@compiled("void(float64[:, ::1], float64, float64[:, :, ::1], float64[:, ::1])")
+def solve(factors: FloatArray, ridge: float, right: FloatArray, explained: FloatArray) -> None:
+    """Solve `(X'X + ridge I) b = X'y` in place.
 
     Args:
-        factor: (k, k, T) as `cholesky` gives it.
-        diagonal: (k, T) diagonals of the matrices.
-        inverse: (k, k, T), overwritten.
-
-    Returns:
-        (T,) numbers of at least k, where k says that the columns are orthogonal.
+        factors: (k * (k + 1) / 2, T) as `factorise` makes them.
+        ridge: Penalty.
+        right: (k, n, T) X'y of n series for each matrix; becomes b.
+        explained: (n, T), filled with y'y less the residual sum of squares, as a sum of squares:
+            with A = X'X + ridge I, 2 b'X'y - b'X'X b = (X'y)' A^-1 X'y + ridge b'b.
     """
-    size = len(factor)
-    lengths = np.sqrt(diagonal)
-    inflation, squares = np.zeros_like(diagonal[0]), np.empty_like(diagonal[0])
-    # Row by row of the factor's inverse, scaled as the columns are.
-    for i, row in enumerate(inverse):
-        for first in range(0, i, _COLUMNS):
-            of = slice(first, min(first + _COLUMNS, i))
-            np.einsum("pt,pjt->jt", factor[first:i, i], inverse[first:i, of], out=row[of])
-        row[:i] *= -factor[i, i]
-        np.multiply(factor[i, i], lengths[i], out=row[i])
-        row[i + 1 : i - i % _COLUMNS + _COLUMNS] = 0
-        inflation += np.einsum("jt,jt->t", row[: i + 1], row[: i + 1], out=squares)
-    return np.asarray(np.sqrt(size * inflation))
+    size, sides, systems = right.shape
+    own, b, sums = np.zeros((size, size, _LANES)), np.zeros((size, _LANES)), np.empty(_LANES)
+    for start in range(0, systems, _LANES):
+        lanes = min(_LANES, systems - start)
+        entry = 0
+        for j in range(size):
+            for i in range(j, size):
+                for t in range(lanes):
+                    own[j, i, t] = factors[entry, start + t]
+                entry += 1
+        for side in range(sides):
+            for i in range(size):
+                for t in range(lanes):
+                    b[i, t] = right[i, side, start + t]
+                for p in range(i):
+                    for t in range(_LANES):
+                        b[i, t] += own[p, i, t] * b[p, t]
+            for t in range(_LANES):
+                sums[t] = 0.0
+            for i in range(size - 1, -1, -1):
+                for t in range(_LANES):
+                    scaled = b[i, t] * own[i, i, t]
+                    sums[t] += b[i, t] * scaled
+                    b[i, t] = scaled
+                for p in range(i + 1, size):
+                    for t in range(_LANES):
+                        b[i, t] += own[i, p, t] * b[p, t]
+                for t in range(_LANES):
+                    sums[t] += ridge * b[i, t] * b[i, t]
+                for t in range(lanes):
+                    right[i, side, start + t] = b[i, t]
+            for t in range(lanes):
+                explained[side, start + t] = sums[t]

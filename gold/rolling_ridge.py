@@ -9,18 +9,18 @@ the coins that it was computed with.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from gold.normal_equations import backward, cholesky, column_starts, condition_numbers, forward
+from gold.normal_equations import factorise, solve
 from gold.returns import BoolArray, FloatArray, IntArray
-from gold.rolling_sums import Segments, sums_of_windows
+from gold.rolling_sums import Segments, sums_of_products
 
 # Windows that are worked on side by side, and coins beside each other: what fits the cache.
-_TILE: Final = 2880
-_COINS: Final = 4
+_TILE: Final = 1440
+_COINS: Final = 8
 
 # Normal equations lose twice the digits of the condition number: above this, fewer than 4 are left.
 _ILL_CONDITIONED: Final = 1e6
@@ -94,14 +94,10 @@ def rolling_ridge(
     known = np.isfinite(factors).all(axis=0)
     segments = Segments.of(first_bar, bars, window)
     for present, coins in _coins_by_bars(known & np.isfinite(returns)):
-        design = np.concatenate([present[None].astype(np.float64), np.where(present, factors, 0)])
-        observed = np.where(present, returns[coins], 0)
-        _fit(result, design, observed, coins, segments, ridge, min_bars)
-    free = result.bars - len(factors) - 1
-    with np.errstate(invalid="ignore", divide="ignore"):
-        adjusted = 1 - (1 - result.r2) * (result.bars - 1) / free
-    result.adj_r2[:] = np.where(free > 0, adjusted, np.nan)
-    result.residual_variance[result.bars < 2] = np.nan
+        x, y = factors, returns[coins]
+        if not present.all():
+            x, y = np.where(present, x, 0), np.where(present, y, 0)
+        _fit(result, _Series(present, x, y, segments), coins, ridge, min_bars)
     return result
 
 
@@ -112,6 +108,23 @@ def _coins_by_bars(present: BoolArray) -> Iterator[tuple[BoolArray, IntArray]]:
         groups.setdefault(row.tobytes(), []).append(coin)
     for coins in groups.values():
         yield present[coins[0]], np.array(coins, dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class _Series:
+    """What is regressed, of coins that have the same bars.
+
+    Attributes:
+        present: (M,) the bars that they have.
+        x: (k, M) factors, 0 at the bars that they do not have.
+        y: (n, M) returns of the coins, 0 at these bars.
+        segments: Of the M bars.
+    """
+
+    present: BoolArray
+    x: FloatArray
+    y: FloatArray
+    segments: Segments
 
 
 @dataclass(frozen=True)
@@ -149,119 +162,67 @@ def _tiles(segments: Segments) -> Iterator[_Tile]:
 
 
 def _fit(
-    result: RollingRidge,
-    x: FloatArray,
-    y: FloatArray,
-    coins: IntArray,
-    segments: Segments,
-    ridge: float,
-    min_bars: int,
+    result: RollingRidge, series: _Series, coins: IntArray, ridge: float, min_bars: int
 ) -> None:
     """Regress coins that have the same bars; fills their rows of the result.
 
     Args:
         result: What is filled.
-        x: (1 + k, M) constant and factors, 0 at the bars that the coins do not have.
-        y: (n, M) returns of the coins, 0 at these bars.
+        series: Of n coins.
         coins: n rows of the result.
-        segments: Of the M bars.
         ridge: Penalty.
         min_bars: Least bars of a regression.
     """
-    x_cut, y_cut = segments.cut(x), segments.cut(y)
-    is_constant = _constant_in_window(x[0] > 0, y, segments.window)
-    scratch = _Scratch()
+    segments, size = series.segments, 1 + len(series.x)
+    constant = series.present[None].astype(np.float64)
+    entries = np.triu_indices(size)
+    is_constant = _constant_in_window(series.present, series.y, segments.window)
     for tile in _tiles(segments):
-        inputs = x_cut[tile.segments]
-        factor, bars, condition = _factorised(inputs, ridge, scratch)
+        x = np.concatenate([segments.cut(rows, tile.segments) for rows in (constant, series.x)])
+        gram = _window_sums(x, x, entries)
+        bars, condition = gram[0].copy(), np.empty(gram.shape[1])
+        factorise(gram, ridge, condition)
         condition[bars < min_bars] = np.nan
-        factor[0, 0, ~(condition < _ILL_CONDITIONED)] = np.nan
+        # Degrees of freedom about the mean and of the residuals.
+        about_mean, free = (np.where(bars > n, bars - n, np.nan) for n in (1, size))
+        adjustment = tile.inner_of(about_mean / free, segments)
+        unknown = ~(condition < _ILL_CONDITIONED)
         for part in range(0, coins.size, _COINS):
             chosen = slice(part, part + _COINS)
             rows = coins[chosen]
-            right, squares = _moments(inputs, y_cut[tile.segments, :, chosen], scratch)
+            y = segments.cut(series.y[chosen], tile.segments)
+            squares = _window_sums(y, y, (np.arange(rows.size),) * 2)
+            pairs = np.indices((size, rows.size)).reshape(2, -1)
+            right = _window_sums(x, y, (pairs[0], pairs[1])).reshape(size, rows.size, -1)
             total = squares - right[0] * right[0] / np.maximum(bars, 1)
-            residual = _solve(factor, right, squares, ridge)
+            explained = np.empty_like(squares)
+            solve(gram, ridge, right, explained)
+            residual = np.maximum(squares - explained, 0)
+            if unknown.any():
+                right[..., unknown] = residual[:, unknown] = np.nan
             result.coefficients[:, rows, tile.ends] = tile.inner_of(right, segments)
             with np.errstate(invalid="ignore", divide="ignore"):
                 r2 = tile.inner_of(1 - residual / total, segments)
-                variance = tile.inner_of(residual / (bars - 1), segments)
             r2[is_constant[chosen, tile.ends]] = np.nan
+            variance = tile.inner_of(residual / about_mean, segments)
             result.r2[rows, tile.ends] = r2
+            result.adj_r2[rows, tile.ends] = 1 - (1 - r2) * adjustment
             result.residual_variance[rows, tile.ends] = variance
         result.bars[coins, tile.ends] = tile.inner_of(bars, segments)
         result.condition_number[coins, tile.ends] = tile.inner_of(condition, segments)
 
 
-@dataclass(frozen=True)
-class _Scratch:
-    """Arrays that tiles use one after the other: new memory for each costs more than its sums."""
-
-    arrays: dict[tuple[str, tuple[int, ...]], FloatArray] = field(default_factory=dict)
-
-    def array(self, name: str, *shape: int) -> FloatArray:
-        """The array of this name and shape, as it was left."""
-        if (name, shape) not in self.arrays:
-            self.arrays[name, shape] = np.empty(shape)
-        return self.arrays[name, shape]
-
-
-def _factorised(
-    x: FloatArray, ridge: float, scratch: _Scratch
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Cholesky factors (size, size, T), bars (T,) and condition numbers (T,) of a tile's windows.
+def _window_sums(x: FloatArray, y: FloatArray, pairs: tuple[IntArray, IntArray]) -> FloatArray:
+    """(p, T) sums over a tile's windows of products of p pairs of rows.
 
     Args:
-        x: (s + 1, steps, size, strides) constant and factors.
-        ridge: Penalty.
-        scratch: Holds the factors until the next tile.
+        x: (k, s + 1, steps, strides) values.
+        y: (n, s + 1, steps, strides) values.
+        pairs: Rows of x and of y.
     """
-    segments, steps, size, strides = x.shape
-    starts = column_starts(size)
-    products = scratch.array("products", segments, steps, starts[-1], strides)
-    for j in range(size):
-        of = products[:, :, starts[j] : starts[j + 1]]
-        np.multiply(x[:, :, j, None], x[:, :, j:], out=of)
-    gram = sums_of_windows(products)
-    bars = gram[0].flatten()
-    for diagonal in starts[:-1]:
-        gram[diagonal] += ridge
-    factor, inverse = (scratch.array(name, size, size, bars.size) for name in ("factor", "inverse"))
-    cholesky(gram, factor.reshape(size, size, *gram.shape[1:]))
-    diagonals = gram[starts[:-1]].reshape(size, -1)
-    return factor, bars, condition_numbers(factor, diagonals, inverse)
-
-
-def _moments(x: FloatArray, y: FloatArray, scratch: _Scratch) -> tuple[FloatArray, FloatArray]:
-    """X'y and y'y of a tile's windows.
-
-    Args:
-        x: (s + 1, steps, size, strides) constant and factors.
-        y: (s + 1, steps, n, strides) returns of n coins.
-        scratch: What it works with.
-
-    Returns:
-        (size, n, T) and (n, T) sums.
-    """
-    segments, steps, size, strides = x.shape
-    coins = y.shape[2]
-    products = scratch.array("coin products", segments, steps, size + 1, coins, strides)
-    np.multiply(x[:, :, :, None], y[:, :, None], out=products[:, :, :size])
-    np.multiply(y, y, out=products[:, :, size])
-    moments = sums_of_windows(products).reshape(size + 1, coins, -1)
-    return moments[:size], moments[size]
-
-
-def _solve(factor: FloatArray, right: FloatArray, squares: FloatArray, ridge: float) -> FloatArray:
-    """Turn X'y into the coefficients, in place; returns the residual sums of squares.
-
-    With `z = L^-1 X'y`: y'y - 2 b'X'y + b'X'X b = y'y - z'z - ridge b'b.
-    """
-    forward(factor, right)
-    residual = squares - np.einsum("knt,knt->nt", right, right)
-    backward(factor, right)
-    residual -= ridge * np.einsum("knt,knt->nt", right, right)
-    return np.asarray(np.maximum(residual, 0))
+    sums = np.empty((pairs[0].size, x.shape[1] - 1, *x.shape[2:]))
+    sums_of_products(x, y, *pairs, sums)
+    return sums.reshape(pairs[0].size, -1)
 
 
 def _constant_in_window(present: BoolArray, y: FloatArray, window: int) -> BoolArray:

@@ -1,4 +1,4 @@
-"""Sums over every window of a series, from prefix and suffix sums of fixed segments.
+"""Sums of products over every window of a series, from prefix and suffix sums of fixed segments.
 
 Time is cut into segments of the window's length, counted from bar 0 of the epoch. A window that
 ends within one segment is a tail of the segment before and a head of its own, so its sum is one
@@ -8,7 +8,6 @@ begins, neither do the sums, to the last bit.
 
 A segment is laid out as `steps` x `strides` bars, bar `stride * steps + step` at [step, stride], so
 that running sums are a few additions of long vectors; the sums of whole strides are carried on.
-The series that are summed lie between the two, which makes the vectors longer by their number.
 
 Source: van Herk, "A fast algorithm for local minimum and maximum filters on rectangular and
 octagonal kernels" (1992), with addition in the place of the minimum.
@@ -20,7 +19,8 @@ from typing import Final
 
 import numpy as np
 
-from gold.returns import FloatArray
+from gold.compiled import compiled
+from gold.returns import FloatArray, IntArray
 
 # Strides to each step: long vectors, and still few bars to a running sum.
 _STRIDES_PER_STEP: Final = 10
@@ -59,52 +59,80 @@ class Segments:
 
     @property
     def strides(self) -> int:
-        """Runs of `steps` bars in a segment, two or more; the last may be cut short."""
-        return max(2, -(-self.window // self.steps))
+        """Runs of `steps` bars in a segment; the last may be cut short."""
+        return -(-self.window // self.steps)
 
-    def cut(self, values: FloatArray) -> FloatArray:
-        """(..., bars) values as (count, steps, ..., strides); a bar outside the series is 0."""
-        shape = values.shape[:-1]
-        whole = np.zeros((*shape, self.count * self.window))
-        whole[..., self.lead : self.lead + self.bars] = values
-        padded = whole.reshape(*shape, self.count, self.window)
+    def cut(self, values: FloatArray, which: slice) -> FloatArray:
+        """(n, bars) values as (n, s, steps, strides) of some consecutive segments.
+
+        A bar outside the series is 0.
+        """
+        count = which.stop - which.start
+        start = which.start * self.window - self.lead
+        bars = slice(max(start, 0), min(start + count * self.window, self.bars))
+        whole = np.zeros((len(values), count * self.window))
+        whole[:, bars.start - start : bars.stop - start] = values[:, bars]
+        padded = whole.reshape(len(values), count, self.window)
         if padding := self.strides * self.steps - self.window:
-            padded = np.pad(padded, [*[(0, 0)] * (len(shape) + 1), (0, padding)])
-        cut = padded.reshape(*shape, self.count, self.strides, self.steps)
-        return np.ascontiguousarray(np.moveaxis(cut, (-3, -1), (0, 1)))
+            padded = np.pad(padded, [(0, 0), (0, 0), (0, padding)])
+        cut = padded.reshape(len(values), count, self.strides, self.steps)
+        return np.ascontiguousarray(cut.swapaxes(-1, -2))
 
     def joined(self, values: FloatArray) -> FloatArray:
         """(..., s, steps, strides) values in the order of their bars, (..., s * window)."""
-        by_segment = np.moveaxis(values, -2, -1)
+        by_segment = values.swapaxes(-1, -2)
         shape = by_segment.shape[:-2]
         bars = by_segment.reshape(*shape, -1)[..., : self.window]
         return bars.reshape(*shape[:-1], -1)
 
 
-def sums_of_windows(segments: FloatArray) -> FloatArray:
-    """Sum of the window that ends at each bar of all segments but the first.
+@compiled(
+    "void(float64[:, :, :, ::1], float64[:, :, :, ::1], int64[::1], int64[::1],"
+    " float64[:, :, :, ::1])"
+)
+def sums_of_products(
+    a: FloatArray, b: FloatArray, left: IntArray, right: IntArray, sums: FloatArray
+) -> None:
+    """Sums, over the window that ends at each bar of all segments but the first, of a * b.
 
     Args:
-        segments: (s + 1, steps, ..., strides) consecutive segments; overwritten.
-
-    Returns:
-        (..., s, steps, strides) sums, not contiguous; a NaN or infinity stays within the windows
-        that hold it.
+        a: (n, s + 1, steps, strides) values at consecutive segments.
+        b: (m, s + 1, steps, strides) others.
+        left: Row of `a` in each product.
+        right: Row of `b` in each product.
+        sums: (len(left), s, steps, strides), filled; a NaN or infinity stays within the windows
+            that hold it.
     """
-    own, before = segments[1:], segments[:-1]
-    sums = np.empty_like(own)
-    sums[:, 0] = own[:, 0]
-    for step in range(1, own.shape[1]):
-        np.add(sums[:, step - 1], own[:, step], out=sums[:, step])
-    carried = np.zeros_like(sums[:, 0])
-    np.cumsum(sums[:, -1, ..., :-1], axis=-1, out=carried[..., 1:])
-    # Of the segment before, the bars after the one that has just left the window.
-    for step in reversed(range(own.shape[1] - 1)):
-        before[:, step] += before[:, step + 1]
-    sums[:, :-1] += before[:, 1:]
-    carried[..., :-1] += np.cumsum(before[:, 0, ..., :0:-1], axis=-1)[..., ::-1]
-    sums += carried[:, None]
-    return np.moveaxis(sums, (0, 1), (-3, -2))
+    _, segments, steps, strides = a.shape
+    tails, carried = np.empty(strides), np.empty(strides)
+    for product in range(left.size):
+        for segment in range(1, segments):
+            x, y = a[left[product], segment], b[right[product], segment]
+            out = sums[product, segment - 1]
+            for t in range(strides):
+                out[0, t] = x[0, t] * y[0, t]
+            for step in range(1, steps):
+                for t in range(strides):
+                    out[step, t] = out[step - 1, t] + x[step, t] * y[step, t]
+            total = 0.0
+            for t in range(strides):
+                carried[t] = total
+                total += out[-1, t]
+            # Of the segment before, the bars after the one that has just left the window.
+            x, y = a[left[product], segment - 1], b[right[product], segment - 1]
+            for t in range(strides):
+                tails[t] = x[-1, t] * y[-1, t]
+            for step in range(steps - 2, -1, -1):
+                for t in range(strides):
+                    out[step, t] += tails[t]
+                    tails[t] += x[step, t] * y[step, t]
+            total = 0.0
+            for t in range(strides - 1, -1, -1):
+                carried[t] += total
+                total += tails[t]
+            for step in range(steps):
+                for t in range(strides):
+                    out[step, t] += carried[t]
 
 
 def rolling_sum(values: FloatArray, window: int, first_bar: int) -> FloatArray:
@@ -118,7 +146,12 @@ def rolling_sum(values: FloatArray, window: int, first_bar: int) -> FloatArray:
     Returns:
         (..., n) sums, each of the bar and the window - 1 before it; a bar before the first is 0.
     """
+    rows = np.vstack([values.reshape(-1, values.shape[-1]), np.ones(values.shape[-1])])
     segments = Segments.of(first_bar, values.shape[-1], window)
-    cut = segments.cut(values)
-    sums = segments.joined(sums_of_windows(np.concatenate([np.zeros_like(cut[:1]), cut])))
-    return sums[..., segments.lead : segments.lead + segments.bars]
+    # The first segment has none before it.
+    cut = segments.cut(rows, slice(-1, segments.count))
+    series = np.arange(len(rows) - 1)
+    sums = np.empty((series.size, segments.count, *cut.shape[2:]))
+    sums_of_products(cut, cut, series, np.full_like(series, series.size), sums)
+    joined = segments.joined(sums).reshape(*values.shape[:-1], -1)
+    return joined[..., segments.lead : segments.lead + segments.bars]
