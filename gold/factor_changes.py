@@ -49,7 +49,7 @@ def first_changed_day(
     """
     now = [context.lake.read(table).where(_rows(context)) for table, _ in inputs]
     read = versions_last_read(context, _runs(context), _relevant)
-    if read is None or not untouched(context, outputs):
+    if read is None or not untouched(context, _runs(context), outputs):
         return None
     days = []
     for (table, columns), new in zip(inputs, now, strict=True):
