@@ -27,7 +27,7 @@ from gold.factor_candles import (
 from gold.factor_changes import first_changed_day
 from gold.factor_contracts import FACTOR_EXPOSURES, FACTOR_RETURNS
 from gold.factor_names import BUCKET_FACTORS, LONG_SHORT_FACTORS, MARKET_RETURN
-from gold.factor_returns import CANDLE_COLUMNS
+from gold.factor_returns import CANDLE_VALUES
 from gold.factor_rows import EXPOSURES_DDL, exposure_rows
 from lakehouse.errors import NotEnoughData
 from lakehouse.intervals import MICROS_PER_DAY, instant, interval_micros
@@ -77,8 +77,8 @@ def run_factor_exposures(context: TaskContext) -> TaskOutcome:
     """
     covered = span(context)
     inputs = [
-        (CANDLES, CANDLE_COLUMNS),
-        (FACTOR_RETURNS, ("open_time", *_FACTORS[context.settings.factors.portfolios])),
+        (CANDLES, CANDLE_VALUES),
+        (FACTOR_RETURNS, _FACTORS[context.settings.factors.portfolios]),
     ]
     start = first_changed_day(context, inputs, (FACTOR_EXPOSURES,))
     if start == -1:

@@ -7,7 +7,7 @@ from one task of an executor, so that they do not depend on how the rows were di
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
@@ -44,7 +44,8 @@ if TYPE_CHECKING:
 
     from lakehouse.settings import FactorSettings
 
-CANDLE_COLUMNS = ("symbol", "open_time", "open", "close", "trades", "is_filled")
+CANDLE_VALUES: Final = ("open", "close", "trades", "is_filled")
+"""Columns of a candle, beside its key, that the factor model uses."""
 
 # A date's as_of in UTC microseconds, and the first and last day that it looks back on.
 _Date = tuple[int, int, int]
@@ -58,7 +59,7 @@ def run_factor_returns(context: TaskContext) -> TaskOutcome:
     """
     covered = span(context)
     changed = first_changed_day(
-        context, [(CANDLES, CANDLE_COLUMNS)], (FACTOR_BUCKETS, FACTOR_RETURNS)
+        context, [(CANDLES, CANDLE_VALUES)], (FACTOR_BUCKETS, FACTOR_RETURNS)
     )
     if changed == -1:
         return TaskOutcome("no candle changed", unchanged=True)
