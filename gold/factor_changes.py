@@ -26,12 +26,10 @@ log = logging.getLogger(__name__)
 
 _MONTH_FOLDER: Final = re.compile(r"/month=(\d{4}-\d{2})/")
 
-# What candles are loaded says nothing of a row that is there.
-_MONTHS: Final = ("start", "end")
-
 
 def first_changed_day(
     context: TaskContext,
+    settings: Sequence[str],
     inputs: Sequence[tuple[TableContract, Sequence[str]]],
     outputs: Iterable[TableContract],
 ) -> int | None:
@@ -39,6 +37,7 @@ def first_changed_day(
 
     Args:
         context: The task.
+        settings: Keys below `factors` that decide about the rows of the outputs, beside interval.
         inputs: Tables with a column month that are read, and the columns that matter beside the
             key.
         outputs: Tables that this task writes.
@@ -49,7 +48,11 @@ def first_changed_day(
         the versions that it read can no longer be read.
     """
     now = [context.lake.read(table).where(_rows(context)) for table, _ in inputs]
-    read = versions_last_read(context, _runs(context), _relevant)
+
+    def relevant(recorded: Mapping[str, Any]) -> object:
+        return {key: recorded["factors"].get(key) for key in settings}
+
+    read = versions_last_read(context, _runs(context), relevant)
     if read is None or not untouched(context, _runs(context), outputs):
         return None
     days = []
@@ -80,10 +83,6 @@ def _runs(context: TaskContext) -> str:
             "get_json_object(settings, '$.factors.interval')": scope["interval"],
         }
     )
-
-
-def _relevant(settings: Mapping[str, Any]) -> object:
-    return {key: value for key, value in settings["factors"].items() if key not in _MONTHS}
 
 
 def _first_difference(old: DataFrame, new: DataFrame, columns: Sequence[str]) -> int | None:

@@ -49,6 +49,10 @@ _FACTORS: Final = {
 }
 
 
+DECIDED_BY: Final = ("buckets", "portfolios", "window", "min_bars", "ridge")
+"""Settings below `factors`, beside interval, that decide about the rows."""
+
+
 @dataclass(frozen=True)
 class Cut:
     """How the work is cut.
@@ -80,7 +84,7 @@ def run_factor_exposures(context: TaskContext) -> TaskOutcome:
         (CANDLES, CANDLE_VALUES),
         (FACTOR_RETURNS, _FACTORS[context.settings.factors.portfolios]),
     ]
-    start = first_changed_day(context, inputs, (FACTOR_EXPOSURES,))
+    start = first_changed_day(context, DECIDED_BY, inputs, (FACTOR_EXPOSURES,))
     if start == -1:
         return TaskOutcome("no candle and no factor changed", unchanged=True)
     step = interval_micros(context.settings.factors.interval)
@@ -128,7 +132,7 @@ def _outcome(context: TaskContext, start: int | None) -> TaskOutcome:
     """What was written.
 
     Raises:
-        NotEnoughData: There is no row.
+        NotEnoughData: There is no row, of earlier days neither.
     """
     written = context.lake.read_own(FACTOR_EXPOSURES).where(since(context, start))
     # An exact median would hold every R² of the table in memory.
@@ -136,7 +140,7 @@ def _outcome(context: TaskContext, start: int | None) -> TaskOutcome:
         F.count("*"), F.count_distinct("symbol"), F.percentile_approx("r2", 0.5)
     ).collect()[0]
     settings = context.settings.factors
-    if not rows and start is None:
+    if not rows and context.lake.read_own(FACTOR_EXPOSURES).where(since(context, None)).isEmpty():
         raise NotEnoughData(
             f"no coin has {settings.min_bars} of {settings.window} bars at which every factor has "
             "a return: sorting takes three coins or more and the days before, so give the model "

@@ -47,6 +47,9 @@ if TYPE_CHECKING:
 CANDLE_VALUES: Final = ("open", "close", "trades", "is_filled")
 """Columns of a candle, beside its key, that the factor model uses."""
 
+DECIDED_BY: Final = ("buckets", "schedule", "lookback_days")
+"""Settings below `factors`, beside interval, that decide about the rows."""
+
 # A date's as_of in UTC microseconds, and the first and last day that it looks back on.
 _Date = tuple[int, int, int]
 
@@ -59,7 +62,7 @@ def run_factor_returns(context: TaskContext) -> TaskOutcome:
     """
     covered = span(context)
     changed = first_changed_day(
-        context, [(CANDLES, CANDLE_VALUES)], (FACTOR_BUCKETS, FACTOR_RETURNS)
+        context, DECIDED_BY, [(CANDLES, CANDLE_VALUES)], (FACTOR_BUCKETS, FACTOR_RETURNS)
     )
     if changed == -1:
         return TaskOutcome("no candle changed", unchanged=True)

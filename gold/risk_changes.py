@@ -29,6 +29,9 @@ log = logging.getLogger(__name__)
 SOURCES = (FACTOR_RETURNS, FACTOR_EXPOSURES, INDEX_WEIGHTS, INDEX_DECISIONS)
 """Tables that the risk of portfolios is made from."""
 
+DECIDED_BY = ("buckets", "portfolios", "window", "stress")
+"""Settings below `factors`, beside interval, that decide about the rows."""
+
 # What matters of them.
 _OF_MODEL = ((FACTOR_RETURNS, FACTORS), (FACTOR_EXPOSURES, (*BETAS, "residual_variance")))
 _OF_INDEX = (
@@ -46,7 +49,7 @@ def changed_since(context: TaskContext) -> datetime | None:
         That day; the epoch when all must be computed, because no earlier run can be built on. None
         when nothing has changed.
     """
-    model = first_changed_day(context, _OF_MODEL, TABLES)
+    model = first_changed_day(context, DECIDED_BY, _OF_MODEL, TABLES)
     days = [] if model == -1 else [model]
     for table, columns in _OF_INDEX:
         try:
