@@ -97,6 +97,8 @@ def run_factor_exposures(context: TaskContext) -> TaskOutcome:
 
 def _exposures(context: TaskContext, symbols: Sequence[str], wanted: range) -> DataFrame:
     """Rows of gold.factor_exposures at the wanted bars."""
+    if not wanted:  # the newest candles are gone
+        return context.lake.frame(FACTOR_EXPOSURES, [])
     settings = context.settings.factors
     cut = Cut.of(len(symbols), settings.window, _BLOCK_CANDLES)
     step, halo = interval_micros(settings.interval), settings.window - 1
