@@ -26,12 +26,10 @@ log = logging.getLogger(__name__)
 
 _MONTH_FOLDER: Final = re.compile(r"/month=(\d{4}-\d{2})/")
 
-# What candles are loaded says nothing of a row that is there.
-_MONTHS: Final = ("start", "end")
-
 
 def first_changed_day(
     context: TaskContext,
+    settings: Sequence[str],
     inputs: Sequence[tuple[TableContract, Sequence[str]]],
     outputs: Iterable[TableContract],
 ) -> int | None:
@@ -39,7 +37,9 @@ def first_changed_day(
 
     Args:
         context: The task.
-        inputs: Tables with a column month that are read, and the columns that matter.
+        settings: Keys below `factors` that decide about the rows of the outputs, beside interval.
+        inputs: Tables with a column month that are read, and the columns that matter beside the
+            key.
         outputs: Tables that this task writes.
 
     Returns:
@@ -48,8 +48,12 @@ def first_changed_day(
         the versions that it read can no longer be read.
     """
     now = [context.lake.read(table).where(_rows(context)) for table, _ in inputs]
-    read = versions_last_read(context, _runs(context), _relevant)
-    if read is None or not untouched(context, outputs):
+
+    def relevant(recorded: Mapping[str, Any]) -> object:
+        return {key: recorded["factors"].get(key) for key in settings}
+
+    read = versions_last_read(context, _runs(context), relevant)
+    if read is None or not untouched(context, _runs(context), outputs):
         return None
     days = []
     for (table, columns), new in zip(inputs, now, strict=True):
@@ -59,7 +63,7 @@ def first_changed_day(
         if context.lake.changed_since(table, before):
             old = context.lake.read_own(table, before).where(_rows(context))
             try:
-                days.append(_first_difference(old, new, columns))
+                days.append(_first_difference(old, new, (*table.key, *columns)))
             except PySparkException as error:  # such as files that were vacuumed
                 log.warning("everything is made again: %s: %s", table.full_name, in_one_line(error))
                 return None
@@ -81,25 +85,33 @@ def _runs(context: TaskContext) -> str:
     )
 
 
-def _relevant(settings: Mapping[str, Any]) -> object:
-    return {key: value for key, value in settings["factors"].items() if key not in _MONTHS}
-
-
 def _first_difference(old: DataFrame, new: DataFrame, columns: Sequence[str]) -> int | None:
-    """The first day of which two versions of a table have other rows; None if there is none."""
+    """The first day of which two versions of a table have other rows; None if there is none.
+
+    Args:
+        old: Rows of one version.
+        new: Rows of the other.
+        columns: The key and the columns that matter.
+    """
     changed = set(old.inputFiles()) ^ set(new.inputFiles())
     months = [_MONTH_FOLDER.search(file) for file in changed]
     if all(months):
         # A month whose files are the same has the same rows.
         only = is_in("month", {found[1] for found in months if found})
         old, new = old.where(only), new.where(only)
-    before, after = _fingerprints(old, columns, "before"), _fingerprints(new, columns, "after")
+    before, after = fingerprints(old, columns, "before"), fingerprints(new, columns, "after")
     differing = before.join(after, "day", "full").where("NOT (before <=> after)")
     day = differing.agg(F.min("day")).collect()[0][0]
     return None if day is None else int(day)
 
 
-def _fingerprints(rows: DataFrame, columns: Sequence[str], name: str) -> DataFrame:
+def fingerprints(rows: DataFrame, columns: Sequence[str], name: str) -> DataFrame:
+    """Columns day and `name`, which tells the rows of the day apart from any others.
+
+    No two rows may have the same columns: their hashes would cancel out.
+    """
     day = F.expr(f"unix_micros(open_time) div {MICROS_PER_DAY}").alias("day")
-    fingerprint = F.struct(F.count("*"), F.bit_xor(F.xxhash64(*columns)))
+    # A hash passes over NULL: (NULL, 1) and (1, NULL) would be one row.
+    row = F.xxhash64(*columns, F.array(*(F.isnull(column) for column in columns)))
+    fingerprint = F.struct(F.count("*"), F.bit_xor(row))
     return rows.groupBy(day).agg(fingerprint.alias(name))

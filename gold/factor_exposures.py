@@ -27,7 +27,7 @@ from gold.factor_candles import (
 from gold.factor_changes import first_changed_day
 from gold.factor_contracts import FACTOR_EXPOSURES, FACTOR_RETURNS
 from gold.factor_names import BUCKET_FACTORS, LONG_SHORT_FACTORS, MARKET_RETURN
-from gold.factor_returns import CANDLE_COLUMNS
+from gold.factor_returns import CANDLE_VALUES
 from gold.factor_rows import EXPOSURES_DDL, exposure_rows
 from lakehouse.errors import NotEnoughData
 from lakehouse.intervals import MICROS_PER_DAY, instant, interval_micros
@@ -47,6 +47,10 @@ _FACTORS: Final = {
     "buckets": (MARKET_RETURN, *BUCKET_FACTORS),
     "long_short": (MARKET_RETURN, *LONG_SHORT_FACTORS),
 }
+
+
+DECIDED_BY: Final = ("buckets", "portfolios", "window", "min_bars", "ridge")
+"""Settings below `factors`, beside interval, that decide about the rows."""
 
 
 @dataclass(frozen=True)
@@ -77,10 +81,10 @@ def run_factor_exposures(context: TaskContext) -> TaskOutcome:
     """
     covered = span(context)
     inputs = [
-        (CANDLES, CANDLE_COLUMNS),
-        (FACTOR_RETURNS, ("open_time", *_FACTORS[context.settings.factors.portfolios])),
+        (CANDLES, CANDLE_VALUES),
+        (FACTOR_RETURNS, _FACTORS[context.settings.factors.portfolios]),
     ]
-    start = first_changed_day(context, inputs, (FACTOR_EXPOSURES,))
+    start = first_changed_day(context, DECIDED_BY, inputs, (FACTOR_EXPOSURES,))
     if start == -1:
         return TaskOutcome("no candle and no factor changed", unchanged=True)
     step = interval_micros(context.settings.factors.interval)
@@ -93,6 +97,8 @@ def run_factor_exposures(context: TaskContext) -> TaskOutcome:
 
 def _exposures(context: TaskContext, symbols: Sequence[str], wanted: range) -> DataFrame:
     """Rows of gold.factor_exposures at the wanted bars."""
+    if not wanted:  # the newest candles are gone
+        return context.lake.frame(FACTOR_EXPOSURES, [])
     settings = context.settings.factors
     cut = Cut.of(len(symbols), settings.window, _BLOCK_CANDLES)
     step, halo = interval_micros(settings.interval), settings.window - 1
@@ -128,7 +134,7 @@ def _outcome(context: TaskContext, start: int | None) -> TaskOutcome:
     """What was written.
 
     Raises:
-        NotEnoughData: There is no row.
+        NotEnoughData: There is no row, of earlier days neither.
     """
     written = context.lake.read_own(FACTOR_EXPOSURES).where(since(context, start))
     # An exact median would hold every R² of the table in memory.
@@ -136,7 +142,7 @@ def _outcome(context: TaskContext, start: int | None) -> TaskOutcome:
         F.count("*"), F.count_distinct("symbol"), F.percentile_approx("r2", 0.5)
     ).collect()[0]
     settings = context.settings.factors
-    if not rows and start is None:
+    if not rows and context.lake.read_own(FACTOR_EXPOSURES).where(since(context, None)).isEmpty():
         raise NotEnoughData(
             f"no coin has {settings.min_bars} of {settings.window} bars at which every factor has "
             "a return: sorting takes three coins or more and the days before, so give the model "

@@ -1,13 +1,13 @@
 """The task `factor_returns`: silver.candles -> gold.factor_buckets and gold.factor_returns.
 
-A UTC day is a block of its own: its sums, which sort the coins, and its factor returns each come
-from one task of an executor, so that they do not depend on how the rows were distributed.
+The sums of a UTC day, which sort the coins, and its factor returns each come from one task of an
+executor, so that they do not depend on how the rows were distributed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
@@ -44,7 +44,11 @@ if TYPE_CHECKING:
 
     from lakehouse.settings import FactorSettings
 
-CANDLE_COLUMNS = ("symbol", "open_time", "open", "close", "trades", "is_filled")
+CANDLE_VALUES: Final = ("open", "close", "trades", "is_filled")
+"""Columns of a candle, beside its key, that the factor model uses."""
+
+DECIDED_BY: Final = ("buckets", "schedule", "lookback_days")
+"""Settings below `factors`, beside interval, that decide about the rows."""
 
 # A date's as_of in UTC microseconds, and the first and last day that it looks back on.
 _Date = tuple[int, int, int]
@@ -58,7 +62,7 @@ def run_factor_returns(context: TaskContext) -> TaskOutcome:
     """
     covered = span(context)
     changed = first_changed_day(
-        context, [(CANDLES, CANDLE_COLUMNS)], (FACTOR_BUCKETS, FACTOR_RETURNS)
+        context, DECIDED_BY, [(CANDLES, CANDLE_VALUES)], (FACTOR_BUCKETS, FACTOR_RETURNS)
     )
     if changed == -1:
         return TaskOutcome("no candle changed", unchanged=True)
@@ -89,23 +93,30 @@ def sorting_dates(factors: FactorSettings, covered: Span, start: int | None) -> 
 
 def _buckets(context: TaskContext, dates: Sequence[_Date]) -> DataFrame:
     """Rows of gold.factor_buckets at these dates."""
+    if not dates:
+        return context.lake.frame(FACTOR_BUCKETS, [])
     factors = context.settings.factors
     step, per_day = interval_micros(factors.interval), bars_per_day(context.settings)
 
+    # Each block needs the halo too: short days go together, so that a bar is needed twice at most.
+    together = -(-MOMENTUM_HALO // per_day)
+
     def days_of(key: tuple[pa.Scalar, ...], candles: pa.Table) -> pa.Table:
-        return day_rows(candles, key[0].as_py(), per_day)
+        first = key[0].as_py() * together
+        return day_rows(candles, range(first, first + together), per_day)
 
     def buckets_of(days: pa.Table) -> pa.Table:
         return bucket_rows(days, dates, trading=factors.buckets == "trailing")
 
-    first_day = min((first for _, first, _ in dates), default=0)
-    looked_at = range(first_day, max((last for *_, last in dates), default=-1) + 1)
+    first_day, last_day = min(first for _, first, _ in dates), max(last for *_, last in dates)
+    blocks = range(first_day // together, last_day // together + 1)
     first_bar = max(first_day * per_day - MOMENTUM_HALO, 0)
     candles = from_bar(published_candles(context, "open", "close", "trades"), first_bar, step)
     days = (
-        in_blocks(candles, per_day, MOMENTUM_HALO, looked_at)
+        in_blocks(candles, together * per_day, MOMENTUM_HALO, blocks)
         .groupBy("block")
         .applyInArrow(days_of, DAYS_DDL)
+        .where(F.col("day").between(first_day, last_day))
     )
     # A day x coins: one task of an executor forms the buckets of all dates.
     buckets = days.withColumn("all", F.lit(0)).groupBy("all").applyInArrow(buckets_of, BUCKETS_DDL)
@@ -128,6 +139,8 @@ def _returns(context: TaskContext, covered: Span, start: int | None) -> DataFram
     step, per_day = interval_micros(settings.factors.interval), bars_per_day(settings)
     first = covered.first_us // MICROS_PER_DAY if start is None else start
     days = range(first, (covered.end_us - 1) // MICROS_PER_DAY + 1)
+    if not days:  # the newest candles are gone
+        return context.lake.frame(FACTOR_RETURNS, [])
 
     def returns_of(key: tuple[pa.Scalar, ...], candles: pa.Table, buckets: pa.Table) -> pa.Table:
         return return_rows(candles, buckets, key[0].as_py() * per_day, per_day)

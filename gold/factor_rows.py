@@ -48,20 +48,24 @@ EXPOSURES_DDL: Final = "symbol string, bar bigint, bars bigint, " + ", ".join(
 )
 
 
-def day_rows(candles: pa.Table, day: int, bars_per_day: int) -> pa.Table:
-    """Day sums of each coin (`DAYS_DDL`) from the candles of a day and of its momentum's halo."""
-    first = day * bars_per_day
-    panel = factor_panel(candles, first - MOMENTUM_HALO, MOMENTUM_HALO + bars_per_day, "trades")
-    scores = momentum_scores(panel.returns, panel.first_bar)[:, MOMENTUM_HALO:]
-    returns, trades = panel.returns[:, MOMENTUM_HALO:], panel.others["trades"][:, MOMENTUM_HALO:]
-    sums = day_sums(returns, trades, mean_over_coins(returns), scores)
-    columns = {
-        "day": np.full(len(panel.symbols), day),
-        "symbol": pa.array(panel.symbols, pa.string()),
-        **dict(zip(DAY_SUMS, sums.T, strict=True)),
-    }
-    traded = pa.array(sums[:, 0] > 0)
-    return pa.table(columns).filter(traded)
+def day_rows(candles: pa.Table, days: range, bars_per_day: int) -> pa.Table:
+    """Day sums of each coin (`DAYS_DDL`) from the candles of some days and of the halo before."""
+    first = days.start * bars_per_day - MOMENTUM_HALO
+    panel = factor_panel(candles, first, MOMENTUM_HALO + len(days) * bars_per_day, "trades")
+    market = mean_over_coins(panel.returns)
+    scores = momentum_scores(panel.returns, first)
+    rows = []
+    for day in days:
+        bars = slice(day * bars_per_day - first, (day + 1) * bars_per_day - first)
+        trades = panel.others["trades"][:, bars]
+        sums = day_sums(panel.returns[:, bars], trades, market[bars], scores[:, bars])
+        columns = {
+            "day": np.full(len(panel.symbols), day),
+            "symbol": pa.array(panel.symbols, pa.string()),
+            **dict(zip(DAY_SUMS, sums.T, strict=True)),
+        }
+        rows.append(pa.table(columns).filter(pa.array(sums[:, 0] > 0)))
+    return pa.concat_tables(rows)
 
 
 def bucket_rows(

@@ -15,6 +15,7 @@ from gold.factor_candles import scope_of
 from gold.factor_changes import first_changed_day
 from gold.factor_contracts import FACTOR_EXPOSURES, FACTOR_RETURNS
 from gold.risk_contracts import PORTFOLIO_RISK, TABLES
+from gold.risk_rows import BETAS, FACTORS
 from lakehouse.errors import in_one_line
 from lakehouse.intervals import MICROS_PER_DAY, instant
 from lakehouse.sql import equals
@@ -28,8 +29,11 @@ log = logging.getLogger(__name__)
 SOURCES = (FACTOR_RETURNS, FACTOR_EXPOSURES, INDEX_WEIGHTS, INDEX_DECISIONS)
 """Tables that the risk of portfolios is made from."""
 
-# What matters of them. Rows of the factor model are written anew only when they change.
-_OF_MODEL = ((FACTOR_RETURNS, ("run_id",)), (FACTOR_EXPOSURES, ("run_id",)))
+DECIDED_BY = ("buckets", "portfolios", "window", "stress")
+"""Settings below `factors`, beside interval, that decide about the rows."""
+
+# What matters of them.
+_OF_MODEL = ((FACTOR_RETURNS, FACTORS), (FACTOR_EXPOSURES, (*BETAS, "residual_variance")))
 _OF_INDEX = (
     (INDEX_WEIGHTS, ("index_name", "interval", "as_of", "symbol", "weight")),
     (INDEX_DECISIONS, ("index_name", "interval", "as_of")),
@@ -45,7 +49,7 @@ def changed_since(context: TaskContext) -> datetime | None:
         That day; the epoch when all must be computed, because no earlier run can be built on. None
         when nothing has changed.
     """
-    model = first_changed_day(context, _OF_MODEL, TABLES)
+    model = first_changed_day(context, DECIDED_BY, _OF_MODEL, TABLES)
     days = [] if model == -1 else [model]
     for table, columns in _OF_INDEX:
         try:

@@ -21,22 +21,34 @@ if TYPE_CHECKING:
 _ATTEMPTS = 20
 
 
-def untouched(context: TaskContext, tables: Iterable[TableContract]) -> bool:
-    """Whether tables that this task alone writes stand as its successful runs left them.
+def untouched(context: TaskContext, scope: str, tables: Iterable[TableContract]) -> bool:
+    """Whether rows that this task alone writes stand as its last successful run left them.
 
-    A run that was killed leaves no row in ops.task_runs, but it may have written.
+    A run that was killed leaves no row in ops.task_runs, but it may have written: whatever was
+    committed since must be recorded as of a run that works on other rows.
+
+    Args:
+        context: The task.
+        scope: Runs that work on the same rows, as a SQL condition on ops.task_runs.
+        tables: The tables of these rows.
     """
     from pyspark.sql import functions as F
 
-    tables = tuple(tables)
-    recorded = dict.fromkeys((table.full_name for table in tables), 0)
-    runs = context.lake.read_own(TASK_RUNS).where(
-        (F.col("task") == context.task) & F.col("status").isin(*SUCCESSES)
-    )
-    for row in runs.select("written_versions").toArrow()["written_versions"].to_pylist():
-        for name, version in row:
-            recorded[name] = max(recorded.get(name, 0), version)
-    return not any(context.lake.changed_since(table, recorded[table.full_name]) for table in tables)
+    left: dict[str, int] = {}
+    of_others: dict[str, set[int]] = {}
+    runs = context.lake.read_own(TASK_RUNS).where(equals({"task": context.task}))
+    same_rows = F.expr(scope).alias("same_rows")
+    for run in runs.select(same_rows, "status", "written_versions").toArrow().to_pylist():
+        for table, version in run["written_versions"]:
+            if not run["same_rows"]:
+                of_others.setdefault(table, set()).add(version)
+            elif run["status"] in SUCCESSES:
+                left[table] = max(left.get(table, 0), version)
+    for name, contract in ((each.full_name, each) for each in tables):
+        changes = context.lake.changes_since(contract, left.get(name, 0))
+        if changes is None or not changes <= of_others.get(name, set()):
+            return False
+    return True
 
 
 def versions_last_read(

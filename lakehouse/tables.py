@@ -129,15 +129,22 @@ class Lake:
         return self._newest(self.name(contract))
 
     def changed_since(self, contract: TableContract, version: int) -> bool:
-        """Whether a commit after a version may have changed rows.
+        """Whether a commit after a version may have changed rows."""
+        return self.changes_since(contract, version) != set()
 
-        Compacting files, deleting old ones and setting properties changes none.
+    def changes_since(self, contract: TableContract, version: int) -> set[int] | None:
+        """The versions after one that may have other rows than the version before them.
+
+        Compacting files, deleting old ones and setting properties changes no row.
+
+        Returns:
+            The versions; None where the log was cleaned up and no longer tells them all.
         """
         newest = self.version(contract)
         later = self._history(self.name(contract), newest - version) if newest > version else []
-        # A log that was cleaned up tells less than all commits.
-        all_told = len(later) == newest - version
-        return not all_told or any(row["operation"] not in _UPKEEP for row in later)
+        if len(later) < newest - version:
+            return None
+        return {int(row["version"]) for row in later if row["operation"] not in _UPKEEP}
 
     def rows_read(self) -> int:
         """Rows of the tables that this task read, at the versions it read, used or not."""

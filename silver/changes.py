@@ -36,7 +36,7 @@ def pending(context: TaskContext) -> dict[str, str] | None:
     """
     read = versions_last_read(context, condition(context), lambda settings: settings["silver"])
     last = (read or {}).get(ARCHIVE_FILES.full_name)
-    if last is None or not untouched(context, TABLES):
+    if last is None or not untouched(context, condition(context), TABLES):
         return None
     ledger = in_scope(context.lake.read(ARCHIVE_FILES), context)
     if not context.lake.changed_since(ARCHIVE_FILES, last):

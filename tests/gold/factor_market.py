@@ -1,6 +1,8 @@
 """A small market for the factor model, and the model of it in one process, table by table."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -8,12 +10,16 @@ import pyarrow as pa
 
 from gold.factor_names import BUCKET_FACTORS, MARKET_RETURN
 from gold.factor_rows import MOMENTUM_HALO, bucket_rows, day_rows, exposure_rows, return_rows
-from lakehouse.settings import FactorSettings
+from lakehouse.settings import FactorSettings, Settings
+from lakehouse.tables import Lake
+from silver.contracts import CANDLES, LISTINGS
+from tests.pipelines import as_arrow
 
 # 15-minute bars from 2026-01-27 on: the market crosses a month.
 PER_DAY, FIRST_DAY, DAYS = 96, 20_480, 12
 STEP_US = 900_000_000
 SYMBOLS = ("AUSDT", "BUSDT", "CUSDT", "DUSDT", "EUSDT", "FUSDT", "GUSDT")
+SCOPE = {"market": "um", "interval": "15m"}
 FACTORS = (MARKET_RETURN, *BUCKET_FACTORS)
 
 SETTINGS = FactorSettings(
@@ -70,7 +76,7 @@ def scrambled_from(frame: pd.DataFrame, bar: int, seed: int) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Model:
-    """Rows of the three tables but for their stamps."""
+    """Rows of the three tables but for their stamps; as_of_us of the buckets is a day's number."""
 
     buckets: pa.Table
     returns: pa.Table
@@ -78,7 +84,7 @@ class Model:
 
 
 def model(frame: pd.DataFrame, settings: FactorSettings = SETTINGS) -> Model:
-    """What the tasks do with trailing daily buckets, without Spark and a day at a time."""
+    """What the tasks do with trailing buckets, without Spark and a day at a time."""
     table = pa.Table.from_pandas(frame, preserve_index=False)
     bar = frame["bar"].to_numpy()
     days = range(int(bar.min()) // PER_DAY, int(bar.max()) // PER_DAY + 1)
@@ -87,16 +93,25 @@ def model(frame: pd.DataFrame, settings: FactorSettings = SETTINGS) -> Model:
         return table.filter(pa.array((bar >= start) & (bar < stop)))
 
     sums = pa.concat_tables(
-        day_rows(between(day * PER_DAY - MOMENTUM_HALO, (day + 1) * PER_DAY), day, PER_DAY)
+        day_rows(
+            between(day * PER_DAY - MOMENTUM_HALO, (day + 1) * PER_DAY),
+            range(day, day + 1),
+            PER_DAY,
+        )
         for day in days
     )
-    dates = [(day, day - settings.lookback_days, day - 1) for day in days[1:]]
+    formed = [
+        day
+        for day in range(days.start + 1, days.stop + 1)
+        if settings.schedule == "daily" or datetime.fromtimestamp(day * 86_400, UTC).day == 1
+    ]
+    dates = [(day, day - settings.lookback_days, day - 1) for day in formed]
     buckets = bucket_rows(sums, dates, trading=True)
     as_of = buckets["as_of_us"].to_numpy()
     returns = pa.concat_tables(
         return_rows(
             between(day * PER_DAY, (day + 1) * PER_DAY),
-            buckets.filter(pa.array(as_of == day)),
+            buckets.filter(pa.array(as_of == max((d for d in formed if d <= day), default=0))),
             day * PER_DAY,
             PER_DAY,
         )
@@ -104,3 +119,36 @@ def model(frame: pd.DataFrame, settings: FactorSettings = SETTINGS) -> Model:
     )
     bars = range(int(bar.min()), int(bar.max()) + 1)
     return Model(buckets, returns, exposure_rows(table, returns, FACTORS, bars, settings))
+
+
+def write_silver(lake: Lake, frame: pd.DataFrame) -> None:
+    """These candles as silver has them, and a filled bar in each hole that DUSDT has."""
+    silver = frame.assign(is_filled=False, source_file="f", line=1)
+    dusdt = silver[silver["symbol"] == "DUSDT"].set_index("bar")
+    holes = sorted(set(range(dusdt.index.min(), dusdt.index.max())) - set(dusdt.index))
+    filled = dusdt.reindex(holes).assign(symbol="DUSDT", is_filled=True, trades=0)
+    filled = filled.fillna({"open": 1.0, "close": 1.0}).rename_axis("bar").reset_index()
+    filled = filled.assign(source_file=None, line=None)
+    silver = pd.concat([silver, filled], ignore_index=True).assign(**SCOPE)
+    silver["open_time"] = pd.to_datetime(silver["bar"] * STEP_US, unit="us", utc=True)
+    silver["month"] = silver["open_time"].dt.strftime("%Y-%m")
+    silver["high"] = silver[["open", "close"]].max(axis=1)
+    silver["low"] = silver[["open", "close"]].min(axis=1)
+    for name in ("volume", "quote_volume", "taker_buy_base", "taker_buy_quote"):
+        silver[name] = 1.0
+    silver = silver.assign(segment=1, warnings=None)
+    silver["line"] = silver["line"].astype("Int64")
+    listed = frame.groupby("symbol")["bar"].agg(["min", "max", "count"]).reset_index()
+    listings = listed.assign(**SCOPE, filled_bars=0, status="trading", bars=listed["count"])
+    for column, bar in (("first_open_time", "min"), ("last_open_time", "max")):
+        listings[column] = pd.to_datetime(listings[bar] * STEP_US, unit="us", utc=True)
+    spark = lake.read_own(CANDLES).sparkSession
+    for contract, found in ((CANDLES, silver), (LISTINGS, listings)):
+        rows = spark.createDataFrame(as_arrow(contract, found))
+        lake.replace(contract, rows, "interval = '15m'")
+
+
+def with_factors(settings: Settings, folder: Path, **changed: object) -> Settings:
+    factors = SETTINGS.model_copy(update=changed)
+    warehouse = str(folder / "lake")
+    return settings.model_copy(update={"factors": factors, "warehouse": warehouse})

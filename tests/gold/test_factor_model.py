@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +21,6 @@ from lakehouse.maintenance import maintain_tables
 from lakehouse.runs import TaskRun
 from lakehouse.settings import Settings
 from lakehouse.tables import Lake
-from silver.contracts import CANDLES, LISTINGS
 from tests.gold.factor_market import (
     DAYS,
     FIRST_DAY,
@@ -33,48 +31,16 @@ from tests.gold.factor_market import (
     candles,
     model,
     scrambled_from,
+    with_factors,
+    write_silver,
 )
-from tests.pipelines import as_arrow, interpreted, run
+from tests.pipelines import interpreted, run
 from tests.support import rows_of
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-SCOPE = {"market": "um", "interval": "15m"}
 LATER = FIRST_DAY + 10
-
-
-def write_silver(lake: Lake, frame: pd.DataFrame) -> None:
-    """These candles as silver has them, and a filled bar in each hole that DUSDT has."""
-    silver = frame.assign(is_filled=False, source_file="f", line=1)
-    dusdt = silver[silver["symbol"] == "DUSDT"].set_index("bar")
-    holes = sorted(set(range(dusdt.index.min(), dusdt.index.max())) - set(dusdt.index))
-    filled = dusdt.reindex(holes).assign(symbol="DUSDT", is_filled=True, trades=0)
-    filled = filled.fillna({"open": 1.0, "close": 1.0}).rename_axis("bar").reset_index()
-    filled = filled.assign(source_file=None, line=None)
-    silver = pd.concat([silver, filled], ignore_index=True).assign(**SCOPE)
-    silver["open_time"] = pd.to_datetime(silver["bar"] * STEP_US, unit="us", utc=True)
-    silver["month"] = silver["open_time"].dt.strftime("%Y-%m")
-    silver["high"] = silver[["open", "close"]].max(axis=1)
-    silver["low"] = silver[["open", "close"]].min(axis=1)
-    for name in ("volume", "quote_volume", "taker_buy_base", "taker_buy_quote"):
-        silver[name] = 1.0
-    silver = silver.assign(segment=1, warnings=None)
-    silver["line"] = silver["line"].astype("Int64")
-    listed = frame.groupby("symbol")["bar"].agg(["min", "max", "count"]).reset_index()
-    listings = listed.assign(**SCOPE, filled_bars=0, status="trading", bars=listed["count"])
-    for column, bar in (("first_open_time", "min"), ("last_open_time", "max")):
-        listings[column] = pd.to_datetime(listings[bar] * STEP_US, unit="us", utc=True)
-    spark = lake.read_own(CANDLES).sparkSession
-    for contract, found in ((CANDLES, silver), (LISTINGS, listings)):
-        rows = spark.createDataFrame(as_arrow(contract, found))
-        lake.replace(contract, rows, "interval = '15m'")
-
-
-def with_factors(settings: Settings, folder: Path, **changed: object) -> Settings:
-    factors = SETTINGS.model_copy(update=changed)
-    warehouse = str(folder / "lake")
-    return settings.model_copy(update={"factors": factors, "warehouse": warehouse})
 
 
 def tables(lake: Lake) -> dict[str, list[tuple[Any, ...]]]:
