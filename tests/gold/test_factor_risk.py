@@ -167,6 +167,27 @@ def test_factors_that_are_one_move_as_one() -> None:
     np.testing.assert_allclose(both, -0.2, rtol=1e-9)
 
 
+@settings(max_examples=50, deadline=None)
+@given(SEEDS, st.booleans())
+def test_named_factors_that_are_collinear_take_the_least_move(seed: int, consistent: bool) -> None:
+    # The market is the mean of the three buckets of a sort, and all four are named.
+    rng = np.random.default_rng(seed)
+    coins = rng.normal(0, 1e-3, (1440, 1)) + rng.normal(0, 1e-3, (1440, 12))
+    buckets = coins.reshape(1440, 3, 4).mean(axis=2)
+    others = coins[:, ::2].mean(axis=1)
+    returns = np.column_stack([coins.mean(axis=1), buckets, others])
+    covariance = factor_covariance(returns)
+    named = rng.normal(-0.2, 0.1, 4)
+    if consistent:
+        named[0] = named[1:].mean()
+    found = conditional_moves(covariance, np.append(named, NAN))
+    # One direction is none: what is left of it by rounding explains no move.
+    values, vectors = np.linalg.eigh(covariance[:4, :4])
+    inverse = vectors[:, 1:] / values[1:] @ vectors[:, 1:].T
+    assert found[4] == pytest.approx(float(covariance[4, :4] @ inverse @ named), rel=1e-6, abs=1e-9)
+    assert found[:4].tolist() == named.tolist()
+
+
 def test_no_factor_goes_along_with_one_that_never_moves() -> None:
     covariance = np.diag([0.0, 1.0])
     assert conditional_moves(covariance, np.array([-0.2, NAN])).tolist() == [-0.2, 0.0]
