@@ -57,27 +57,37 @@ class RiskDecomposition:
         return self.factor_variance + self.specific_variance
 
 
-def factor_covariance(returns: FloatArray) -> FloatArray:
+@dataclass(frozen=True)
+class FactorCovariance:
+    """Covariance of K factors.
+
+    Attributes:
+        matrix: (K, K), symmetric, per bar. A factor that never moves has zeros; one without returns
+            has NaN, and with fewer than two complete bars all is NaN.
+        bars: Bars that it was taken over.
+    """
+
+    matrix: FloatArray
+    bars: int
+
+
+def factor_covariance(returns: FloatArray) -> FactorCovariance:
     """Sample covariance (ddof 1) of factor returns.
 
     Args:
         returns: (T, K) returns, a row for each bar. Bars at which a factor has none (NaN) are left
             out whole, so that the matrix is positive semidefinite; a factor that has no return at
             any bar leaves out none.
-
-    Returns:
-        (K, K), symmetric, per bar. A factor that never moves has zeros; one without returns has
-        NaN, and with fewer than two complete bars all is NaN.
     """
-    result = np.full((returns.shape[1],) * 2, np.nan)
+    matrix = np.full((returns.shape[1],) * 2, np.nan)
     known = np.flatnonzero(np.isfinite(returns).any(axis=0))
     complete = complete_bars(returns[:, known])
     if complete.shape[0] >= 2:
         deviations = np.array([deviation(np.ascontiguousarray(column)) for column in complete.T])
         # By way of the correlations, whose sums are exact, and the same on every machine.
         correlations = np.nan_to_num(correlation_matrix(complete))
-        result[np.ix_(known, known)] = correlations * np.outer(deviations, deviations)
-    return result
+        matrix[np.ix_(known, known)] = correlations * np.outer(deviations, deviations)
+    return FactorCovariance(matrix, complete.shape[0])
 
 
 def complete_bars(returns: FloatArray) -> FloatArray:

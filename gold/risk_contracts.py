@@ -119,7 +119,12 @@ PORTFOLIO_RISK = TableContract(
             "Determination whose weights these are, UTC; they are held without drift",
             nullable=False,
         ),
-        Column("bars", "BIGINT", "Bars of factor returns behind the covariance", nullable=False),
+        Column(
+            "bars",
+            "BIGINT",
+            "Bars of the window at which all factors have a return: those behind the covariance",
+            nullable=False,
+        ),
         Column(
             "covered_weight",
             "DOUBLE",
