@@ -159,7 +159,7 @@ PORTFOLIO_RISK = TableContract(
             "stress_return",
             "DOUBLE",
             "Return of the portfolio when these factors move and the others stand still; < 0 is a "
-            "loss",
+            "loss. NULL when one of them is not among the model's factors",
         ),
         Column(
             "conditional_stress_return",

@@ -1,5 +1,6 @@
 """A portfolio's risk for the terminal: tables of exposures, decomposition and stress."""
 
+import math
 from collections.abc import Iterator
 
 from rich.markup import escape
@@ -41,10 +42,12 @@ def _summary(measured: Measured, name: str) -> Table:
     shown.add_row("specific variance", _share(parts.specific_variance, parts.variance))
     scenario = ", ".join(f"{factor} {move:+.1%}" for factor, move in measured.stress.items())
     if scenario:
-        shown.add_row(f"return if {scenario}", f"{risk.stress_return:+.1%}")
-        shown.add_row(
-            "the same, the other factors moving along", f"{risk.conditional_stress_return:+.1%}"
-        )
+        shown.add_row(f"return if {scenario}", _return(risk.stress_return))
+        along = _return(risk.conditional_stress_return)
+        shown.add_row("the same, the other factors moving along", along)
+        unused = [factor for factor in measured.stress if factor not in risk.factors]
+        if unused:
+            shown.add_row("not among the model's factors", ", ".join(unused))
     return shown
 
 
@@ -88,6 +91,10 @@ def _numbers(title: str, first: str, *others: str) -> Table:
     for header in others:
         shown.add_column(header, justify="right")
     return shown
+
+
+def _return(value: float) -> str:
+    return "unknown" if math.isnan(value) else f"{value:+.1%}"
 
 
 def _share(part: float, whole: float) -> str:

@@ -33,18 +33,23 @@ def printed(measured: Measured, name: str = "mine") -> str:
     return console.file.getvalue()
 
 
-def measured(residual: tuple[float, ...] = (0.04, NAN)) -> Measured:
-    factors = ("market_return", "liquidity_low")
+def measured(
+    residual: tuple[float, ...] = (0.04, NAN), stressed: str = "market_return"
+) -> Measured:
+    """Two holdings, one of them without exposures; the third factor is not in use."""
+    factors = ("market_return", "liquidity_low", "momentum_low")
+    stress = {stressed: -0.2}
     holdings = Holdings(
         ("AUSDT", "[bold]USDT"),
         np.array([0.5, 0.25]),
-        np.array([[1.2, -0.4], [NAN, NAN]]),
+        np.array([[1.2, -0.4, NAN], [NAN, NAN, NAN]]),
         np.array(residual),
     )
-    model = FactorModel(factors, np.diag([0.25, 0.01]), np.array([-0.2, NAN]), 1.0)
+    moves = np.array([stress.get(factor, NAN) for factor in factors])
+    model = FactorModel(factors, np.diag([0.25, 0.01, NAN]), moves, 1.0)
     at = datetime(2026, 2, 4, tzinfo=UTC)
     risk = portfolio_risk(holdings, model)
-    return Measured("um", "1m", at, at, 1440, {"market_return": -0.2}, risk)
+    return Measured("um", "1m", at, at, 1440, stress, risk)
 
 
 def row(text: str, first: str) -> list[str]:
@@ -119,6 +124,14 @@ def test_a_portfolio_without_any_exposures_says_so() -> None:
     assert "no holding has exposures at this time" in text
     assert "Factors" not in text
     assert row(text, "AUSDT")[1] == "50.0%"
+
+
+def test_a_stress_of_a_factor_that_is_not_in_use_is_unknown() -> None:
+    text = printed(measured(stressed="momentum_low"))
+    assert row(text, "return if momentum_low -20.0%")[1] == "unknown"
+    assert row(text, "the same, the other factors moving along")[1] == "unknown"
+    assert row(text, "not among the model's factors")[1] == "momentum_low"
+    assert "not among" not in printed(measured())
 
 
 def test_without_a_scenario_there_is_no_stress() -> None:

@@ -77,6 +77,15 @@ def test_risk_stress_and_what_is_left_out_are_told_in_words(section: FactorSecti
     )
 
 
+def test_a_stress_that_is_unknown_is_not_told() -> None:
+    results = factor_results()
+    unknown = replace(results, risk=results.risk.assign(stress_return=np.nan))
+    for portfolio in factor_section(unknown).portfolios:
+        assert portfolio.stress.endswith(
+            "when the other factors move along as they did on average."
+        )
+
+
 def test_every_figure_is_a_png_with_words(section: FactorSection) -> None:
     assert set(section.images) == {"growth", "correlations", "exposures", "r2"}
     for portfolio in section.portfolios:
