@@ -114,9 +114,16 @@ def _write_statistics(context: TaskContext, as_of: datetime) -> None:
         replace_stamped(context, contract, dated, _stamp(context), (FACTOR_RETURNS,), where)
 
 
-def _write_risk(context: TaskContext, since: datetime) -> None:
-    """Risk and contributions of the days from `since` on, in the place of earlier ones."""
-    factors = context.settings.factors
+def risk_by_day(holdings: DataFrame, factors: FactorSettings) -> tuple[DataFrame, DataFrame]:
+    """Risk and contributions of portfolios at the ends of days.
+
+    Args:
+        holdings: Portfolios `with_exposures`.
+        factors: Interval and stress test of the model.
+
+    Returns:
+        Rows of gold.portfolio_risk and of gold.risk_contributions without what names their origin.
+    """
     step, year, moves = (
         interval_micros(factors.interval),
         bars_per_year(factors.interval),
@@ -129,22 +136,28 @@ def _write_risk(context: TaskContext, since: datetime) -> None:
     def contributions(rows: pa.Table) -> pa.Table:
         return contribution_rows(rows, moves, year)
 
-    portfolios = _holdings(context, since).groupBy(*PORTFOLIO_COLUMNS)
+    portfolios = holdings.groupBy(*PORTFOLIO_COLUMNS)
     stress = F.create_map(*(F.lit(part) for pair in factors.moves.items() for part in pair))
-    as_of = F.timestamp_micros(F.col("end_us") + F.lit(step))
-    dated = {"as_of": as_of}
+    dated = {"as_of": F.timestamp_micros(F.col("end_us") + F.lit(step))}
     described = {
         **dated,
         "weights_as_of": F.timestamp_micros("weights_us"),
         "stress": stress.cast("map<string,double>"),
     }
+    return (
+        portfolios.applyInArrow(risk, RISK_DDL).withColumns(described).drop("end_us", "weights_us"),
+        portfolios.applyInArrow(contributions, CONTRIBUTIONS_DDL)
+        .withColumns(dated)
+        .drop("end_us", "weights_us"),
+    )
+
+
+def _write_risk(context: TaskContext, since: datetime) -> None:
+    """Risk and contributions of the days from `since` on, in the place of earlier ones."""
+    made = risk_by_day(_holdings(context, since), context.settings.factors)
     where = f"{equals(scope_of(context.settings))} AND as_of > {timestamp_sql(since)}"
-    for contract, rows, columns in (
-        (PORTFOLIO_RISK, portfolios.applyInArrow(risk, RISK_DDL), described),
-        (RISK_CONTRIBUTIONS, portfolios.applyInArrow(contributions, CONTRIBUTIONS_DDL), dated),
-    ):
-        made = rows.withColumns(columns).drop("end_us", "weights_us")
-        replace_stamped(context, contract, made, _stamp(context), SOURCES, where)
+    for contract, rows in zip((PORTFOLIO_RISK, RISK_CONTRIBUTIONS), made, strict=True):
+        replace_stamped(context, contract, rows, _stamp(context), SOURCES, where)
 
 
 def _stamp(context: TaskContext) -> dict[str, str]:

@@ -1,12 +1,14 @@
 """A portfolio's risk for the terminal: tables of exposures, decomposition and stress."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
 
-from gold.risk_at import Measured
+from gold.risk_at import Measured, RiskHistory
+from gold.risk_rows import FACTORS
 
 _NOTHING = "no holding has exposures at this time"
 
@@ -26,6 +28,48 @@ def risk_tables(measured: Measured, name: str) -> Iterator[Table]:
         yield _uncovered(measured)
 
 
+def history_tables(history: RiskHistory, name: str) -> Iterator[Table]:
+    """Tables to print in order: a line for each day, and one for each factor and day.
+
+    Args:
+        history: The risk.
+        name: What to call the portfolio.
+    """
+    days = {row["as_of"]: row for row in history.risk}
+    scenario = _scenario(history.stress)
+    stresses = (f"return if {scenario}", "others moving along") if scenario else ()
+    headers = ("volatility", "by factors", "specific", "covered weight", *stresses)
+    by_day = _numbers(f"Risk of {escape(name)}", "as of (UTC)", *headers)
+    for as_of, row in days.items():
+        returns = (row["stress_return"], row["conditional_stress_return"])
+        by_day.add_row(
+            f"{as_of:%Y-%m-%d %H:%M}",
+            _volatility(row["annual_volatility"]),
+            *(_share(row[f"{part}_variance"], _variance(row)) for part in ("factor", "specific")),
+            f"{row['covered_weight']:.1%}",
+            *(_return(value) for value in returns[: len(stresses)]),
+        )
+    yield by_day
+    of_factors = sorted(history.factors, key=lambda row: FACTORS.index(row["name"]))
+    if of_factors:
+        shown = _numbers("Factors", "factor", "as of (UTC)", "exposure", "share of variance")
+        for row in of_factors:
+            whole = _variance(days[row["as_of"]])
+            shown.add_row(
+                row["name"],
+                f"{row['as_of']:%Y-%m-%d %H:%M}",
+                f"{row['exposure']:+.3f}",
+                _share(row["factor_variance"], whole),
+            )
+        yield shown
+
+
+def _variance(row: Mapping[str, Any]) -> float:
+    """All of a day's variance; NaN where it is unknown."""
+    known = row["annual_volatility"] is not None
+    return row["factor_variance"] + row["specific_variance"] if known else math.nan
+
+
 def _summary(measured: Measured, name: str) -> Table:
     risk, parts = measured.risk, measured.risk.decomposition
     shown = Table("", "", title=f"Risk of {escape(name)}", show_header=False)
@@ -37,10 +81,10 @@ def _summary(measured: Measured, name: str) -> Table:
     if not risk.symbols:
         shown.add_row("risk", _NOTHING)
         return shown
-    shown.add_row("volatility per year", f"{risk.annual_volatility:.1%}")
+    shown.add_row("volatility per year", _volatility(risk.annual_volatility))
     shown.add_row("variance by factors", _share(parts.factor_variance, parts.variance))
     shown.add_row("specific variance", _share(parts.specific_variance, parts.variance))
-    scenario = ", ".join(f"{factor} {move:+.1%}" for factor, move in measured.stress.items())
+    scenario = _scenario(measured.stress)
     if scenario:
         shown.add_row(f"return if {scenario}", _return(risk.stress_return))
         along = _return(risk.conditional_stress_return)
@@ -93,9 +137,17 @@ def _numbers(title: str, first: str, *others: str) -> Table:
     return shown
 
 
-def _return(value: float) -> str:
-    return "unknown" if math.isnan(value) else f"{value:+.1%}"
+def _scenario(stress: Mapping[str, float]) -> str:
+    return ", ".join(f"{factor} {move:+.1%}" for factor, move in stress.items())
 
 
-def _share(part: float, whole: float) -> str:
-    return f"{part / whole:.1%}" if whole > 0 else "-"
+def _volatility(value: float | None) -> str:
+    return "unknown" if value is None or math.isnan(value) else f"{value:.1%}"
+
+
+def _return(value: float | None) -> str:
+    return "unknown" if value is None or math.isnan(value) else f"{value:+.1%}"
+
+
+def _share(part: float | None, whole: float) -> str:
+    return f"{part / whole:.1%}" if part is not None and whole > 0 else "-"

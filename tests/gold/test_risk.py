@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import pandas as pd
 import pytest
 
 from gold.factor_names import MARKET_RETURN, beta_name
-from gold.risk_at import Measured, measure
+from gold.risk_at import Measured, measure, measure_days
 from gold.risk_contracts import (
     FACTOR_CORRELATIONS,
     FACTOR_STATISTICS,
@@ -221,6 +222,39 @@ def test_a_portfolio_of_ones_own_names_what_has_no_exposures(
     assert found.risk.symbols == ("AUSDT", "BUSDT")
     variance = figures["factor_variance"] + figures["specific_variance"]
     assert found.risk.decomposition.variance == pytest.approx(variance, rel=1e-9)
+
+
+def test_a_series_of_days_is_each_of_them_measured(
+    spark: SparkSession, settings: Settings, lake: Lake
+) -> None:
+    weights = {"GONEUSDT": 0.1, "BUSDT": -0.5, "AUSDT": 1.2}
+    first = (START + 3 * DAY).date()
+    with interpreted(spark):
+        mine = measure_days(spark, settings, weights, first, None)
+        of_index = measure_days(spark, settings, made_up.INDEX, None, first)
+        with pytest.raises(PortfolioError, match=r"no exposures .* from 2027-01-01 on"):
+            measure_days(spark, settings, weights, date(2027, 1, 1), None)
+    assert mine.stress == {MARKET_RETURN: -0.2}
+    assert [row["as_of"] for row in mine.risk] == [START + 4 * DAY, START + 5 * DAY]
+    for row in mine.risk:
+        figures = expected(row["as_of"], weights)
+        for name in ("factor_variance", "specific_variance", "stress_return"):
+            assert row[name] == pytest.approx(figures[name], rel=1e-9), name
+        parts = [each for each in mine.factors if each["as_of"] == row["as_of"]]
+        assert {each["name"]: each["exposure"] for each in parts} == pytest.approx(
+            figures["exposures"], rel=1e-9
+        )
+        assert {each["name"]: each["factor_variance"] for each in parts} == pytest.approx(
+            figures["by_factor"], rel=1e-9, abs=1e-12
+        )
+    # It held nobody on the other days; those of the tables are the same bits.
+    (row,) = of_index.risk
+    (same,) = (
+        each
+        for each in rows(lake, PORTFOLIO_RISK)
+        if (each["portfolio"], each["as_of"]) == (made_up.INDEX, START + 3 * DAY)
+    )
+    assert row == {name: same[name] for name in row}
 
 
 @pytest.mark.parametrize(
