@@ -19,7 +19,8 @@ _DAY = click.DateTime(["%Y-%m-%d"])
 @settings_options
 @click.option(
     "--index",
-    help="Index of gold.index_weights, by the weights of its last determination until --date.",
+    help="Index of gold.index_weights, by the weights of its last determination until --date; or "
+    "all_coins.",
 )
 @click.option(
     "--csv",
@@ -45,8 +46,8 @@ def risk(
 ) -> None:
     """Measure the risk of a portfolio by the factor model: exposures, decomposition, stress.
 
-    Without --index and --csv it is that of all coins in equal weights. What the factors do in the
-    stress test is the setting factors.stress.
+    Without --index and --csv it is that of all_coins, those with exposures, in equal weights. What
+    the factors do in the stress test is the setting factors.stress.
 
     \b
     candlelake risk --index smart_monthly

@@ -12,7 +12,7 @@ _PORTFOLIO = (
     Column(
         "portfolio",
         "STRING",
-        "Index of gold.index_weights, or equal_weight: every coin that has exposures",
+        "Index of gold.index_weights, or all_coins: those that have exposures, in equal weights",
         nullable=False,
     ),
     *_SCOPE,

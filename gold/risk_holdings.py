@@ -14,7 +14,7 @@ from gold.factor_contracts import FACTOR_EXPOSURES, FACTOR_RETURNS
 from gold.portfolio import require_known
 from gold.risk import opening_from
 from gold.risk_frames import (
-    EQUAL_WEIGHT,
+    ALL_COINS,
     at_ends,
     covariances,
     day_ends,
@@ -132,7 +132,7 @@ def _holdings(
     """The portfolio as `with_exposures` takes it."""
     interval = settings.factors.interval
     step = interval_micros(interval)
-    if portfolio is None or portfolio == EQUAL_WEIGHT:
+    if portfolio is None or portfolio == ALL_COINS:
         return equal_holdings(known, interval, step)
     if isinstance(portfolio, str):
         return _of_index(lake, settings, portfolio, ends)
@@ -162,7 +162,7 @@ def _of_index(lake: Lake, settings: Settings, index: str, ends: DataFrame) -> Da
     made = decisions.select("index_name", "interval").distinct().collect()
     intervals = sorted(row["interval"] for row in made if row["index_name"] == index)
     if not intervals:
-        names = sorted({row["index_name"] for row in made} | {EQUAL_WEIGHT})
+        names = sorted({row["index_name"] for row in made} | {ALL_COINS})
         raise PortfolioError(f"no index {index!r} in this warehouse: there are {', '.join(names)}")
     own = settings.archive.interval
     chosen = own if own in intervals else intervals[0]

@@ -96,7 +96,7 @@ def test_risk_of_every_portfolio_at_the_end_of_every_day(lake: Lake) -> None:
     # From February 3 on the index holds nobody; no coin has exposures in the first two days.
     of_index = [end for end in ends if held(end)]
     assert set(found) == {(made_up.INDEX, end) for end in of_index} | {
-        ("equal_weight", end) for end in ends[2:]
+        ("all_coins", end) for end in ends[2:]
     }
     for (portfolio, as_of), row in found.items():
         coins = made_up.COINS if as_of < START + 3.5 * DAY else made_up.COINS[:3]
@@ -203,7 +203,7 @@ def test_what_a_person_asks_for_is_what_the_tables_say(
     table = {
         (row["portfolio"], pd.Timestamp(row["as_of"])): row for row in rows(lake, PORTFOLIO_RISK)
     }
-    for portfolio, day, name in ((made_up.INDEX, 2, made_up.INDEX), (None, None, "equal_weight")):
+    for portfolio, day, name in ((made_up.INDEX, 2, made_up.INDEX), (None, None, "all_coins")):
         found = asked(spark, settings, portfolio, day)
         row = table[name, pd.Timestamp(found.as_of)]
         assert found.risk.annual_volatility == row["annual_volatility"]
@@ -261,7 +261,7 @@ def test_a_series_of_days_is_each_of_them_measured(
     ("portfolio", "day", "words"),
     [
         ({"AUSD": 1.0}, None, "no such symbol in the um candles of this warehouse: AUSD .*AUSDT"),
-        ("smart_weekly", None, "no index 'smart_weekly'.*equal_weight, smart_monthly"),
+        ("smart_weekly", None, "no index 'smart_weekly'.*all_coins, smart_monthly"),
         (made_up.INDEX, 4, "held nothing then"),
         (None, 0, "no exposures of 1h candles of market um on 2026-01-30"),
     ],

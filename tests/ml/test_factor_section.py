@@ -63,7 +63,7 @@ def test_statistics_stand_in_the_order_of_the_model(section: FactorSection) -> N
 
 def test_risk_stress_and_what_is_left_out_are_told_in_words(section: FactorSection) -> None:
     equal, index = section.portfolios
-    assert equal.name == "equal_weight, weights of 1m candles"
+    assert equal.name == "all_coins, weights of 1m candles"
     assert equal.summary == (
         "Volatility 50.0% per year: 80.0% of the variance comes from the factors, 20.0% is "
         "specific to the holdings."
