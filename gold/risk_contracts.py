@@ -68,7 +68,8 @@ FACTOR_STATISTICS = TableContract(
             "monotonicity",
             "DOUBLE",
             "Of a spread: Spearman correlation of low, medium, high with the buckets' mean "
-            "returns, 1 when they rise; NULL for a factor that is no spread, and of equal means",
+            "returns at bars at which all three have one, 1 when they rise; NULL for a factor that "
+            "is no spread, and of equal means",
         ),
         *_RUN,
     ),
