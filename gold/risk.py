@@ -92,7 +92,11 @@ def _last_close(context: TaskContext) -> datetime:
 
 
 def _write_statistics(context: TaskContext, as_of: datetime) -> None:
-    """Statistics and correlations of all history, in the place of those of the same date."""
+    """Statistics and correlations of all history, in the place of the former ones.
+
+    Rows as of a former run's last bar would tell when runs were made, and stay as they are when
+    candles before it change.
+    """
     scope, year = scope_of(context.settings), bars_per_year(context.settings.factors.interval)
     returns = (
         context.lake.read(FACTOR_RETURNS)
@@ -104,14 +108,13 @@ def _write_statistics(context: TaskContext, as_of: datetime) -> None:
         return statistics_rows(rows, year)
 
     by_market = returns.groupBy("market")
-    at = timestamp_sql(as_of)
     for contract, rows in (
         (FACTOR_STATISTICS, by_market.applyInArrow(statistics, STATISTICS_DDL)),
         (FACTOR_CORRELATIONS, by_market.applyInArrow(correlation_rows, CORRELATIONS_DDL)),
     ):
-        dated = rows.withColumn("as_of", F.expr(at))
-        where = f"{equals(scope)} AND as_of = {at}"
-        replace_stamped(context, contract, dated, _stamp(context), (FACTOR_RETURNS,), where)
+        dated = rows.withColumn("as_of", F.expr(timestamp_sql(as_of)))
+        stamp, sources = _stamp(context), (FACTOR_RETURNS,)
+        replace_stamped(context, contract, dated, stamp, sources, equals(scope))
 
 
 def risk_by_day(holdings: DataFrame, factors: FactorSettings) -> tuple[DataFrame, DataFrame]:

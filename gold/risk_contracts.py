@@ -33,7 +33,7 @@ _PORTFOLIO = (
 FACTOR_STATISTICS = TableContract(
     layer="gold",
     name="factor_statistics",
-    comment="What each factor earned and at what risk, over all its history",
+    comment="What each factor earned and at what risk, over all its history up to the newest bar",
     columns=(
         *_SCOPE,
         _AS_OF,
@@ -85,7 +85,8 @@ FACTOR_STATISTICS = TableContract(
 FACTOR_CORRELATIONS = TableContract(
     layer="gold",
     name="factor_correlations",
-    comment="Pearson correlation of the returns of each pair of factors, over all their history",
+    comment="Pearson correlation of the returns of each pair of factors, over all their history up "
+    "to the newest bar",
     columns=(
         *_SCOPE,
         _AS_OF,
