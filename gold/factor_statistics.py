@@ -98,6 +98,9 @@ def newey_west_t(returns: FloatArray, lags: int) -> float:
     Newey and West, "A simple, positive semi-definite, heteroskedasticity and autocorrelation
     consistent covariance matrix", Econometrica 55 (1987).
 
+    Lags count returns, not time: where bars without a return were left out, those on both sides are
+    neighbours.
+
     Args:
         returns: n returns in time order, all finite.
         lags: Lags with a weight above 0; 0 allows for heteroskedasticity alone.
