@@ -1,7 +1,7 @@
 """The task `factor_risk`: statistics of the factors, and the risk of portfolios day by day.
 
 Each day's holdings of a portfolio are a group of their own. The factors' history goes to one task
-of an executor: about 50 MB for a year of minutes.
+of an executor, whose worker takes about 0.5 GB for each year of minutes.
 """
 
 from __future__ import annotations
