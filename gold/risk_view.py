@@ -1,7 +1,9 @@
 """A portfolio's risk for the terminal: tables of exposures, decomposition and stress."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 from rich.markup import escape
@@ -29,39 +31,51 @@ def risk_tables(measured: Measured, name: str) -> Iterator[Table]:
 
 
 def history_tables(history: RiskHistory, name: str) -> Iterator[Table]:
-    """Tables to print in order: a line for each day, and one for each factor and day.
+    """Tables to print in order: a line for each day, then one for each factor and day.
 
     Args:
         history: The risk.
         name: What to call the portfolio.
     """
-    days = {row["as_of"]: row for row in history.risk}
+    yield _by_day(history, name)
+    if history.factors:
+        yield _by_factor_and_day(history)
+    without = [dict(row["uncovered"]) for row in history.risk]
+    if any(without):
+        shown = _numbers("Without exposures, in no figure of these days", "symbol", "days")
+        for symbol, days in sorted(Counter(chain(*without)).items()):
+            shown.add_row(escape(symbol), f"{days} of {len(without)}")
+        yield shown
+
+
+def _by_day(history: RiskHistory, name: str) -> Table:
     scenario = _scenario(history.stress)
     stresses = (f"return if {scenario}", "others moving along") if scenario else ()
     headers = ("volatility", "by factors", "specific", "covered weight", *stresses)
-    by_day = _numbers(f"Risk of {escape(name)}", "as of (UTC)", *headers)
-    for as_of, row in days.items():
+    shown = _numbers(f"Risk of {escape(name)}", "as of (UTC)", *headers)
+    for row in history.risk:
         returns = (row["stress_return"], row["conditional_stress_return"])
-        by_day.add_row(
-            f"{as_of:%Y-%m-%d %H:%M}",
+        shown.add_row(
+            f"{row['as_of']:%Y-%m-%d %H:%M}",
             _volatility(row["annual_volatility"]),
             *(_share(row[f"{part}_variance"], _variance(row)) for part in ("factor", "specific")),
             f"{row['covered_weight']:.1%}",
             *(_return(value) for value in returns[: len(stresses)]),
         )
-    yield by_day
-    of_factors = sorted(history.factors, key=lambda row: FACTORS.index(row["name"]))
-    if of_factors:
-        shown = _numbers("Factors", "factor", "as of (UTC)", "exposure", "share of variance")
-        for row in of_factors:
-            whole = _variance(days[row["as_of"]])
-            shown.add_row(
-                row["name"],
-                f"{row['as_of']:%Y-%m-%d %H:%M}",
-                f"{row['exposure']:+.3f}",
-                _share(row["factor_variance"], whole),
-            )
-        yield shown
+    return shown
+
+
+def _by_factor_and_day(history: RiskHistory) -> Table:
+    whole = {row["as_of"]: _variance(row) for row in history.risk}
+    shown = _numbers("Factors", "factor", "as of (UTC)", "exposure", "share of variance")
+    for row in sorted(history.factors, key=lambda row: FACTORS.index(row["name"])):
+        shown.add_row(
+            row["name"],
+            f"{row['as_of']:%Y-%m-%d %H:%M}",
+            f"{row['exposure']:+.3f}",
+            _share(row["factor_variance"], whole[row["as_of"]]),
+        )
+    return shown
 
 
 def _variance(row: Mapping[str, Any]) -> float:

@@ -170,6 +170,7 @@ def history() -> RiskHistory:
         "specific_variance": 0.05,
         "stress_return": None,
         "conditional_stress_return": -0.19,
+        "uncovered": [("[b]USDT", 0.5)],
     }
     figures = ("annual_volatility", "factor_variance", "specific_variance")
     bare = {**known, **dict.fromkeys((*figures, "conditional_stress_return"))}
@@ -177,7 +178,9 @@ def history() -> RiskHistory:
         {"as_of": known["as_of"], "name": name, "exposure": exposure, "factor_variance": variance}
         for name, exposure, variance in (("liquidity_low", -0.2, -0.05), ("market_return", 1, 0.25))
     ]
-    later = {**bare, "as_of": datetime(2026, 2, 4, tzinfo=UTC), "covered_weight": 0.0}
+    without = [("AUSDT", 0.5), ("[b]USDT", 0.5)]
+    at = datetime(2026, 2, 4, tzinfo=UTC)
+    later = {**bare, "as_of": at, "covered_weight": 0.0, "uncovered": without}
     return RiskHistory({"market_return": -0.2}, (known, later), tuple(of_factors))
 
 
@@ -192,10 +195,14 @@ def test_a_series_has_a_line_for_each_day_and_for_each_factor_and_day() -> None:
     assert row(text, "market_return")[1:] == ["2026-02-03 00:00", "+1.000", "100.0%"]
     assert row(text, "liquidity_low")[1:] == ["2026-02-03 00:00", "-0.200", "-20.0%"]
     assert text.index("│ market_return") < text.index("│ liquidity_low")
+    assert row(text, "AUSDT")[1] == "1 of 2"
+    assert row(text, "[b]USDT")[1] == "2 of 2"
 
 
 def test_a_series_without_exposures_or_scenario_has_its_days_alone() -> None:
-    text = text_of(history_tables(replace(history(), factors=(), stress={}), "mine"))
+    days = tuple({**row, "uncovered": []} for row in history().risk)
+    text = text_of(history_tables(RiskHistory({}, days, ()), "mine"))
+    assert "Without exposures" not in text
     assert "Factors" not in text
     assert "return if" not in text
     assert len(row(text, "2026-02-03")) == 5
