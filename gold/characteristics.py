@@ -1,7 +1,7 @@
 """What coins are sorted by: liquidity, volatility and momentum, from sums over each day.
 
 A day of a coin is one vector of sums (`DAY_SUMS`), which add up over days. So a lookback of any
-length costs one addition for each day, and a new day is summed once.
+length costs one addition for each day, and the lookbacks of a run share the sums of a day.
 """
 
 from typing import Final

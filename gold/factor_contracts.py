@@ -29,7 +29,8 @@ _KNOWN_BUCKETS = {"known_buckets": "buckets IN ('trailing', 'static')"}
 FACTOR_BUCKETS = TableContract(
     layer="gold",
     name="factor_buckets",
-    comment="Third of the market that each coin was in by each characteristic, from as_of on",
+    comment="Third of the market that each coin was in by each characteristic: from as_of on, or, "
+    "static (lookback_days is NULL), over the sample that ends then",
     columns=(
         *_SCOPE,
         _OF["as_of"],
@@ -119,13 +120,20 @@ FACTOR_EXPOSURES = TableContract(
             Column(beta_name(name), "DOUBLE", f"Coefficient of {name}; NULL if it is no factor")
             for name in (*BUCKET_FACTORS, *LONG_SHORT_FACTORS)
         ),
-        Column("r2", "DOUBLE", "1 - residual / total sum of squares; NULL for a constant coin"),
-        Column("adj_r2", "DOUBLE", "1 - (1 - r2)(bars - 1) / (bars - coefficients)"),
+        Column(
+            "r2",
+            "DOUBLE",
+            "1 - residual / total sum of squares; NULL where the coefficients are, and for a coin "
+            "that does not vary",
+        ),
+        Column(
+            "adj_r2", "DOUBLE", "1 - (1 - r2)(bars - 1) / (bars - coefficients); NULL where r2 is"
+        ),
         Column(
             "residual_variance",
             "DOUBLE",
             "Residual sum of squares / (bars - 1), (1 - r2) x the coin's sample variance: its "
-            "specific variance per bar; NULL below two bars",
+            "specific variance per bar; NULL where the coefficients are, and below two bars",
         ),
         Column("bars", "BIGINT", "Bars of the window that the regression used", nullable=False),
         Column(

@@ -7,16 +7,22 @@ of weights w has the exposures `b = B'w` and the variance `w'Sw = b'Fb + sum of 
 
 Contributions are Euler's: `b_k (F b)_k` of a factor, `w_i (S w)_i` of a holding. Each set sums to
 what it splits; one may be negative, of what hedges the rest. Sums run in the order of the symbols
-and without BLAS, so that equal input gives equal bits.
+and without BLAS, so that equal input gives equal bits; only `conditional_moves` inverts a matrix by
+LAPACK, whose last bits may differ from machine to machine.
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from gold.correlation import correlation_matrix
 from gold.ratios import deviation
 from gold.returns import FloatArray
+
+# Of a covariance's largest eigenvalue; below it one is what rounding leaves of 0, or too near to it
+# to say what goes along with a move in its direction.
+_NO_VARIANCE: Final = 1e-10
 
 
 @dataclass(frozen=True)
@@ -51,27 +57,37 @@ class RiskDecomposition:
         return self.factor_variance + self.specific_variance
 
 
-def factor_covariance(returns: FloatArray) -> FloatArray:
+@dataclass(frozen=True)
+class FactorCovariance:
+    """Covariance of K factors.
+
+    Attributes:
+        matrix: (K, K), symmetric, per bar. A factor that never moves has zeros; one without returns
+            has NaN, and with fewer than two complete bars all is NaN.
+        bars: Bars that it was taken over.
+    """
+
+    matrix: FloatArray
+    bars: int
+
+
+def factor_covariance(returns: FloatArray) -> FactorCovariance:
     """Sample covariance (ddof 1) of factor returns.
 
     Args:
         returns: (T, K) returns, a row for each bar. Bars at which a factor has none (NaN) are left
             out whole, so that the matrix is positive semidefinite; a factor that has no return at
             any bar leaves out none.
-
-    Returns:
-        (K, K), symmetric, per bar. A factor that never moves has zeros; one without returns has
-        NaN, and with fewer than two complete bars all is NaN.
     """
-    result = np.full((returns.shape[1],) * 2, np.nan)
+    matrix = np.full((returns.shape[1],) * 2, np.nan)
     known = np.flatnonzero(np.isfinite(returns).any(axis=0))
     complete = complete_bars(returns[:, known])
     if complete.shape[0] >= 2:
         deviations = np.array([deviation(np.ascontiguousarray(column)) for column in complete.T])
         # By way of the correlations, whose sums are exact, and the same on every machine.
         correlations = np.nan_to_num(correlation_matrix(complete))
-        result[np.ix_(known, known)] = correlations * np.outer(deviations, deviations)
-    return result
+        matrix[np.ix_(known, known)] = correlations * np.outer(deviations, deviations)
+    return FactorCovariance(matrix, complete.shape[0])
 
 
 def complete_bars(returns: FloatArray) -> FloatArray:
@@ -105,8 +121,9 @@ def conditional_moves(covariance: FloatArray, moves: FloatArray) -> FloatArray:
     """Moves of all factors in a stress test that names some: the others move with those on average.
 
     `E[f_U | f_N = m] = F_UN F_NN^-1 m`, at factor means of 0. Where the named factors are
-    collinear, it is the least move that explains theirs. Source: Kupiec, "Stress testing in a value
-    at risk framework", Journal of Derivatives 6 (1998).
+    collinear (the market and the three buckets of a sort), the inverse is the pseudoinverse: what
+    they cannot do together, no other factor goes along with. Source: Kupiec, "Stress testing in a
+    value at risk framework", Journal of Derivatives 6 (1998).
 
     Args:
         covariance: (K, K) covariance of the factors, in any unit.
@@ -119,5 +136,5 @@ def conditional_moves(covariance: FloatArray, moves: FloatArray) -> FloatArray:
     among = covariance[np.ix_(named, named)]
     if not np.isfinite(among).all():
         return moves
-    response = covariance[:, named] @ np.linalg.pinv(among, hermitian=True)
+    response = covariance[:, named] @ np.linalg.pinv(among, rcond=_NO_VARIANCE, hermitian=True)
     return np.where(named, moves, response @ moves[named])

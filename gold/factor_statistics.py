@@ -6,8 +6,8 @@ measured over the bars at which it has a return: NaN is left out.
 
 The coins are sorted into three buckets by each characteristic. The spread of a sort, high less
 low, is measured like a factor. Whether the buckets' mean returns rise or fall from low to high is
-told by Spearman's rank correlation of their order with their means: 1 when they rise, -1 when they
-fall, between when the middle is out of line.
+told by Spearman's rank correlation of their order with their means, over the bars at which all
+three have a return: 1 when they rise, -1 when they fall, between when the middle is out of line.
 """
 
 import math
@@ -64,9 +64,11 @@ def factor_statistics(
     for characteristic, spread in zip(CHARACTERISTICS, LONG_SHORT_FACTORS, strict=True):
         buckets = [f"{characteristic}_{bucket}" for bucket in BUCKETS]
         if series.keys() >= set(buckets):
-            common = complete_bars(np.column_stack([series[bucket] for bucket in buckets]))
+            low, _, high = sorts = [series[bucket] for bucket in buckets]
+            # Means of the same bars alone can be compared; the spread itself needs no middle.
+            common = complete_bars(np.column_stack(sorts))
             order = order_correlation(common.mean(axis=0)) if len(common) else math.nan
-            yield _measured(spread, common[:, -1] - common[:, 0], bars_per_year, order)
+            yield _measured(spread, high - low, bars_per_year, order)
 
 
 def factor_correlations(returns: FloatArray) -> FloatArray:
@@ -95,6 +97,9 @@ def newey_west_t(returns: FloatArray, lags: int) -> float:
     the autocovariance at lag l about the mean, divided by n; no small-sample correction. Source:
     Newey and West, "A simple, positive semi-definite, heteroskedasticity and autocorrelation
     consistent covariance matrix", Econometrica 55 (1987).
+
+    Lags count returns, not time: where bars without a return were left out, those on both sides are
+    neighbours.
 
     Args:
         returns: n returns in time order, all finite.

@@ -55,7 +55,8 @@ class PortfolioRisk:
         weights: Their weights, as given: they are not scaled up for the others.
         uncovered: The others, which are in no figure, and their weights.
         decomposition: By these factors and holdings.
-        stress_return: Return when the named factors move and the others stand still.
+        stress_return: Return when the named factors move and the others stand still; NaN when one
+            of them is not in use, whose exposures nobody knows.
         conditional_stress_return: Return when the others move as they do on average with those.
     """
 
@@ -109,7 +110,8 @@ def portfolio_risk(holdings: Holdings, model: FactorModel) -> PortfolioRisk:
     moves[concerned] = conditional_moves(
         model.covariance[np.ix_(concerned, concerned)], model.moves[concerned]
     )
-    alone = np.where(named, model.moves, 0.0)
+    unknown = math.nan if (named & ~used).any() else 0.0
+    alone = np.where(named, model.moves, unknown)
     return PortfolioRisk(
         factors=tuple(np.array(model.factors, dtype=object)[used]),
         symbols=tuple(np.array(holdings.symbols, dtype=object)[known]),

@@ -1,7 +1,7 @@
 """The task `factor_risk`: statistics of the factors, and the risk of portfolios day by day.
 
 Each day's holdings of a portfolio are a group of their own. The factors' history goes to one task
-of an executor: about 50 MB for a year of minutes.
+of an executor, whose worker takes about 0.5 GB for each year of minutes.
 """
 
 from __future__ import annotations
@@ -92,7 +92,11 @@ def _last_close(context: TaskContext) -> datetime:
 
 
 def _write_statistics(context: TaskContext, as_of: datetime) -> None:
-    """Statistics and correlations of all history, in the place of those of the same date."""
+    """Statistics and correlations of all history, in the place of the former ones.
+
+    Rows as of a former run's last bar would tell when runs were made, and stay as they are when
+    candles before it change.
+    """
     scope, year = scope_of(context.settings), bars_per_year(context.settings.factors.interval)
     returns = (
         context.lake.read(FACTOR_RETURNS)
@@ -104,19 +108,25 @@ def _write_statistics(context: TaskContext, as_of: datetime) -> None:
         return statistics_rows(rows, year)
 
     by_market = returns.groupBy("market")
-    at = timestamp_sql(as_of)
     for contract, rows in (
         (FACTOR_STATISTICS, by_market.applyInArrow(statistics, STATISTICS_DDL)),
         (FACTOR_CORRELATIONS, by_market.applyInArrow(correlation_rows, CORRELATIONS_DDL)),
     ):
-        dated = rows.withColumn("as_of", F.expr(at))
-        where = f"{equals(scope)} AND as_of = {at}"
-        replace_stamped(context, contract, dated, _stamp(context), (FACTOR_RETURNS,), where)
+        dated = rows.withColumn("as_of", F.expr(timestamp_sql(as_of)))
+        stamp, sources = _stamp(context), (FACTOR_RETURNS,)
+        replace_stamped(context, contract, dated, stamp, sources, equals(scope))
 
 
-def _write_risk(context: TaskContext, since: datetime) -> None:
-    """Risk and contributions of the days from `since` on, in the place of earlier ones."""
-    factors = context.settings.factors
+def risk_by_day(holdings: DataFrame, factors: FactorSettings) -> tuple[DataFrame, DataFrame]:
+    """Risk and contributions of portfolios at the ends of days.
+
+    Args:
+        holdings: Portfolios `with_exposures`.
+        factors: Interval and stress test of the model.
+
+    Returns:
+        Rows of gold.portfolio_risk and of gold.risk_contributions without what names their origin.
+    """
     step, year, moves = (
         interval_micros(factors.interval),
         bars_per_year(factors.interval),
@@ -129,22 +139,28 @@ def _write_risk(context: TaskContext, since: datetime) -> None:
     def contributions(rows: pa.Table) -> pa.Table:
         return contribution_rows(rows, moves, year)
 
-    portfolios = _holdings(context, since).groupBy(*PORTFOLIO_COLUMNS)
+    portfolios = holdings.groupBy(*PORTFOLIO_COLUMNS)
     stress = F.create_map(*(F.lit(part) for pair in factors.moves.items() for part in pair))
-    as_of = F.timestamp_micros(F.col("end_us") + F.lit(step))
-    dated = {"as_of": as_of}
+    dated = {"as_of": F.timestamp_micros(F.col("end_us") + F.lit(step))}
     described = {
         **dated,
         "weights_as_of": F.timestamp_micros("weights_us"),
         "stress": stress.cast("map<string,double>"),
     }
+    return (
+        portfolios.applyInArrow(risk, RISK_DDL).withColumns(described).drop("end_us", "weights_us"),
+        portfolios.applyInArrow(contributions, CONTRIBUTIONS_DDL)
+        .withColumns(dated)
+        .drop("end_us", "weights_us"),
+    )
+
+
+def _write_risk(context: TaskContext, since: datetime) -> None:
+    """Risk and contributions of the days from `since` on, in the place of earlier ones."""
+    made = risk_by_day(_holdings(context, since), context.settings.factors)
     where = f"{equals(scope_of(context.settings))} AND as_of > {timestamp_sql(since)}"
-    for contract, rows, columns in (
-        (PORTFOLIO_RISK, portfolios.applyInArrow(risk, RISK_DDL), described),
-        (RISK_CONTRIBUTIONS, portfolios.applyInArrow(contributions, CONTRIBUTIONS_DDL), dated),
-    ):
-        made = rows.withColumns(columns).drop("end_us", "weights_us")
-        replace_stamped(context, contract, made, _stamp(context), SOURCES, where)
+    for contract, rows in zip((PORTFOLIO_RISK, RISK_CONTRIBUTIONS), made, strict=True):
+        replace_stamped(context, contract, rows, _stamp(context), SOURCES, where)
 
 
 def _stamp(context: TaskContext) -> dict[str, str]:

@@ -12,7 +12,7 @@ _PORTFOLIO = (
     Column(
         "portfolio",
         "STRING",
-        "Index of gold.index_weights, or equal_weight: every coin that has exposures",
+        "Index of gold.index_weights, or all_coins: those that have exposures, in equal weights",
         nullable=False,
     ),
     *_SCOPE,
@@ -33,7 +33,7 @@ _PORTFOLIO = (
 FACTOR_STATISTICS = TableContract(
     layer="gold",
     name="factor_statistics",
-    comment="What each factor earned and at what risk, over all its history",
+    comment="What each factor earned and at what risk, over all its history up to the newest bar",
     columns=(
         *_SCOPE,
         _AS_OF,
@@ -68,7 +68,8 @@ FACTOR_STATISTICS = TableContract(
             "monotonicity",
             "DOUBLE",
             "Of a spread: Spearman correlation of low, medium, high with the buckets' mean "
-            "returns, 1 when they rise; NULL for a factor that is no spread, and of equal means",
+            "returns at bars at which all three have one, 1 when they rise; NULL for a factor that "
+            "is no spread, and of equal means",
         ),
         *_RUN,
     ),
@@ -84,7 +85,8 @@ FACTOR_STATISTICS = TableContract(
 FACTOR_CORRELATIONS = TableContract(
     layer="gold",
     name="factor_correlations",
-    comment="Pearson correlation of the returns of each pair of factors, over all their history",
+    comment="Pearson correlation of the returns of each pair of factors, over all their history up "
+    "to the newest bar",
     columns=(
         *_SCOPE,
         _AS_OF,
@@ -119,7 +121,12 @@ PORTFOLIO_RISK = TableContract(
             "Determination whose weights these are, UTC; they are held without drift",
             nullable=False,
         ),
-        Column("bars", "BIGINT", "Bars of factor returns behind the covariance", nullable=False),
+        Column(
+            "bars",
+            "BIGINT",
+            "Bars of the window at which all factors have a return: those behind the covariance",
+            nullable=False,
+        ),
         Column(
             "covered_weight",
             "DOUBLE",
@@ -154,7 +161,7 @@ PORTFOLIO_RISK = TableContract(
             "stress_return",
             "DOUBLE",
             "Return of the portfolio when these factors move and the others stand still; < 0 is a "
-            "loss",
+            "loss. NULL when one of them is not among the model's factors",
         ),
         Column(
             "conditional_stress_return",

@@ -17,8 +17,8 @@ from lakehouse.intervals import MICROS_PER_DAY
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-EQUAL_WEIGHT: Final = "equal_weight"
-"""The portfolio of all coins that have exposures."""
+ALL_COINS: Final = "all_coins"
+"""The portfolio of all coins that have exposures, in equal weights."""
 
 
 def day_ends(bars: DataFrame) -> DataFrame:
@@ -94,7 +94,7 @@ def equal_holdings(exposures: DataFrame, interval: str, step: int) -> DataFrame:
     """The portfolio of all coins that have exposures `at_ends`, with the same columns."""
     coins = F.count("*").over(Window.partitionBy("end_us"))
     return exposures.select(
-        F.lit(EQUAL_WEIGHT).alias("portfolio"),
+        F.lit(ALL_COINS).alias("portfolio"),
         F.lit(interval).alias("weights_interval"),
         (F.col("end_us") + F.lit(step)).alias("weights_us"),
         "end_us",

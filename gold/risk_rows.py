@@ -71,17 +71,17 @@ def correlation_rows(returns: pa.Table) -> pa.Table:
 
 
 def covariance_rows(returns: pa.Table) -> pa.Table:
-    """The covariance of all factors in one window, row by row, and its bars.
+    """The covariance of all factors in one window, row by row, and the bars it was taken over.
 
     Args:
         returns: end_us, open_us and `FACTORS` of the window's bars, in any order.
     """
-    covariance = factor_covariance(_matrix(returns.sort_by("open_us"), FACTORS))
+    found = factor_covariance(_matrix(returns.sort_by("open_us"), FACTORS))
     return pa.table(
         {
             "end_us": returns["end_us"].slice(0, 1),
-            "bars": pa.array([returns.num_rows], pa.int64()),
-            "covariance": pa.array([covariance.ravel()], pa.list_(pa.float64())),
+            "bars": pa.array([found.bars], pa.int64()),
+            "covariance": pa.array([found.matrix.ravel()], pa.list_(pa.float64())),
         }
     )
 

@@ -82,8 +82,9 @@ FactorName = Annotated[str, _like(rf"market_return|{_SORTS}", "market_return or 
 
 
 def _not_taken(name: str) -> str:
-    if name.startswith(("smart_", "random")) or name in ("equal_weight", "buy_and_hold_btc"):
-        raise ValueError(f"the name {name} is taken by an index that Candlelake makes itself")
+    taken = ("equal_weight", "buy_and_hold_btc", "all_coins")
+    if name.startswith(("smart_", "random")) or name in taken:
+        raise ValueError(f"the name {name} is taken by one that Candlelake makes itself")
     return name
 
 

@@ -174,11 +174,13 @@ def _stress(row: Mapping[str, Any]) -> str:
     )
     if not moves:
         return ""
-    return (
+    along = (
         f"Stress test, {moves}: the portfolio returns {percent(row['conditional_stress_return'])} "
-        "when the other factors move along as they did on average, and "
-        f"{percent(row['stress_return'])} if they could stand still."
+        "when the other factors move along as they did on average"
     )
+    if pd.isna(row["stress_return"]):
+        return f"{along}."
+    return f"{along}, and {percent(row['stress_return'])} if they could stand still."
 
 
 def _uncovered(weights: Mapping[str, float]) -> str:

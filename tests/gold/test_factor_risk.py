@@ -32,7 +32,7 @@ def model(seed: int) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
     return (
         rng.normal(0, 1, holdings),
         rng.normal(0, 1, (holdings, factors)),
-        factor_covariance(returns),
+        factor_covariance(returns).matrix,
         rng.uniform(0, 1e-5, holdings),
     )
 
@@ -101,22 +101,25 @@ def test_covariance_is_the_sample_covariance_of_complete_bars(seed: int) -> None
     rng = np.random.default_rng(seed)
     returns = factor_returns(rng, 300, 5)
     returns[rng.random(returns.shape) < 0.02] = NAN
-    expected = pd.DataFrame(returns).dropna().cov().to_numpy()
-    found = factor_covariance(returns)
+    complete = pd.DataFrame(returns).dropna()
+    expected = complete.cov().to_numpy()
+    covariance = factor_covariance(returns)
+    found = covariance.matrix
     np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12 * expected.max())
     assert (found == found.T).all()
+    assert covariance.bars == len(complete)
 
 
 def test_covariance_of_a_factor_that_never_moves_is_zero() -> None:
     returns = np.column_stack([[0.01, -0.01, 0.02], [0.1, 0.1, 0.1]])
-    found = factor_covariance(returns)
+    found = factor_covariance(returns).matrix
     assert found[0, 0] == pytest.approx(np.var(returns[:, 0], ddof=1))
     assert found[1].tolist() == found[:, 1].tolist() == [0.0, 0.0]
 
 
 def test_a_factor_without_returns_leaves_the_others_their_covariance() -> None:
     returns = np.column_stack([[0.01, -0.01, 0.02], [NAN] * 3, [0.1, 0.2, 0.1]])
-    found = factor_covariance(returns)
+    found = factor_covariance(returns).matrix
     assert np.isnan(found[1]).all()
     assert np.isnan(found[:, 1]).all()
     np.testing.assert_allclose(found[::2, ::2], np.cov(returns[:, ::2].T))
@@ -124,7 +127,9 @@ def test_a_factor_without_returns_leaves_the_others_their_covariance() -> None:
 
 @pytest.mark.parametrize("rows", [[], [[0.1, 0.2]], [[0.1, 0.2], [NAN, 0.1], [0.2, NAN]]])
 def test_fewer_than_two_complete_bars_have_no_covariance(rows: list[list[float]]) -> None:
-    assert np.isnan(factor_covariance(np.array(rows).reshape(-1, 2))).all()
+    found = factor_covariance(np.array(rows).reshape(-1, 2))
+    assert np.isnan(found.matrix).all()
+    assert found.bars < 2
 
 
 def test_a_coin_alone_has_the_variance_of_its_own_return() -> None:
@@ -133,7 +138,7 @@ def test_a_coin_alone_has_the_variance_of_its_own_return() -> None:
     coin = factors @ np.array([0.5, 1.0, -0.3, 0.2]) + rng.normal(0, 2e-3, 1440)
     fit = sm.OLS(coin, sm.add_constant(factors)).fit()
     residual = np.array([fit.ssr / 1439])
-    found = decompose(np.ones(1), fit.params[None, 1:], factor_covariance(factors), residual)
+    found = decompose(np.ones(1), fit.params[None, 1:], factor_covariance(factors).matrix, residual)
     assert found.variance == pytest.approx(coin.var(ddof=1), rel=1e-10)
 
 
@@ -147,7 +152,8 @@ def test_conditional_moves_are_those_of_a_regression_on_the_named_factors(
     moves = np.full(5, NAN)
     moves[:count] = rng.normal(0, 0.2, count)
     centred = returns - returns.mean(axis=0)
-    for place, found in enumerate(conditional_moves(factor_covariance(returns), moves).tolist()):
+    covariance = factor_covariance(returns).matrix
+    for place, found in enumerate(conditional_moves(covariance, moves).tolist()):
         if place < count:
             assert found == moves[place]
         else:
@@ -160,11 +166,32 @@ def test_factors_that_are_one_move_as_one() -> None:
     rng = np.random.default_rng(5)
     common, noise = rng.normal(0, 1e-3, (2, 500))
     returns = np.column_stack([common, common + noise, common - noise])
-    covariance = factor_covariance(returns)
+    covariance = factor_covariance(returns).matrix
     moves = conditional_moves(covariance, np.array([-0.2, NAN, NAN]))
     assert moves[1:].mean() == pytest.approx(-0.2)
     both = conditional_moves(covariance, np.array([NAN, -0.2, -0.2]))
     np.testing.assert_allclose(both, -0.2, rtol=1e-9)
+
+
+@settings(max_examples=50, deadline=None)
+@given(SEEDS, st.booleans())
+def test_named_factors_that_are_collinear_take_the_least_move(seed: int, consistent: bool) -> None:
+    # The market is the mean of the three buckets of a sort, and all four are named.
+    rng = np.random.default_rng(seed)
+    coins = rng.normal(0, 1e-3, (1440, 1)) + rng.normal(0, 1e-3, (1440, 12))
+    buckets = coins.reshape(1440, 3, 4).mean(axis=2)
+    others = coins[:, ::2].mean(axis=1)
+    returns = np.column_stack([coins.mean(axis=1), buckets, others])
+    covariance = factor_covariance(returns).matrix
+    named = rng.normal(-0.2, 0.1, 4)
+    if consistent:
+        named[0] = named[1:].mean()
+    found = conditional_moves(covariance, np.append(named, NAN))
+    # One direction is none: what is left of it by rounding explains no move.
+    values, vectors = np.linalg.eigh(covariance[:4, :4])
+    inverse = vectors[:, 1:] / values[1:] @ vectors[:, 1:].T
+    assert found[4] == pytest.approx(float(covariance[4, :4] @ inverse @ named), rel=1e-6, abs=1e-9)
+    assert found[:4].tolist() == named.tolist()
 
 
 def test_no_factor_goes_along_with_one_that_never_moves() -> None:

@@ -87,10 +87,13 @@ def test_without_variance_nothing_is_made_up(values: list[float]) -> None:
     assert found.bars == np.isfinite(values).sum()
 
 
-def test_the_spread_of_a_sort_is_measured_where_all_its_buckets_are() -> None:
+def test_the_spread_of_a_sort_is_measured_where_both_ends_are() -> None:
     rng = np.random.default_rng(3)
     returns = rng.normal(0, 1e-3, (500, 4))
     returns[:7, 3] = NAN
+    # The spread has a return there as well. These would turn the order of the means.
+    returns[490:, 2] = NAN
+    returns[490:, 1:4:2] = [0.5, -0.5]
     found = by_name(NAMES, returns)
     assert list(found) == [*NAMES, "liquidity_high_minus_low"]
     spread = found["liquidity_high_minus_low"]
@@ -98,7 +101,7 @@ def test_the_spread_of_a_sort_is_measured_where_all_its_buckets_are() -> None:
     assert spread.bars == 493
     assert spread.annual_return == pytest.approx(difference.mean() * YEAR)
     assert spread.annual_volatility == pytest.approx(difference.std(ddof=1) * YEAR**0.5)
-    means = returns[7:, 1:].mean(axis=0)
+    means = returns[7:490, 1:].mean(axis=0)
     assert spread.monotonicity == pytest.approx(scipy.stats.spearmanr([1, 2, 3], means)[0])
 
 

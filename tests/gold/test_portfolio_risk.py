@@ -64,9 +64,14 @@ def test_stress_alone_and_with_the_factors_that_go_along() -> None:
     assert found.conditional_stress_return == pytest.approx(0.65 * -0.2 + 0.1 * along)
 
 
+@pytest.mark.parametrize("beside", [NAN, 0.05])
+def test_what_a_factor_out_of_use_does_alone_is_unknown(beside: float) -> None:
+    assert np.isnan(risk(moves=(beside, NAN, -0.1, NAN)).stress_return)
+    assert np.isnan(risk(moves=(beside, NAN, NAN, -0.1)).stress_return)
+
+
 def test_a_factor_out_of_use_still_moves_those_in_use() -> None:
     found = risk(moves=(NAN, NAN, -0.1, NAN))
-    assert found.stress_return == 0.0
     market, low = 5.0 / 8.0 * -0.1, 2.0 / 8.0 * -0.1
     assert found.conditional_stress_return == pytest.approx(0.65 * market + 0.1 * low)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import pandas as pd
 import pytest
 
 from gold.factor_names import MARKET_RETURN, beta_name
-from gold.risk_at import Measured, measure
+from gold.risk_at import Measured, measure, measure_days
 from gold.risk_contracts import (
     FACTOR_CORRELATIONS,
     FACTOR_STATISTICS,
@@ -66,8 +67,9 @@ def expected(as_of: pd.Timestamp, weights: dict[str, float]) -> dict[str, Any]:
     weight = np.array([weights[symbol] for symbol in covered])
     betas = at.loc[covered, [beta_name(name) for name in USED]].to_numpy()
     returns = made_up.factor_returns(DAYS).set_index("open_time")
-    window = returns[(returns.index < as_of) & (returns.index >= as_of - WINDOW * HOUR)]
-    covariance = window[list(USED)].dropna().cov().to_numpy() * YEAR
+    inside = (returns.index < as_of) & (returns.index >= as_of - WINDOW * HOUR)
+    window = returns.loc[inside, list(USED)].dropna()
+    covariance = window.cov().to_numpy() * YEAR
     specific = weight**2 * at.loc[covered, "residual_variance"].to_numpy() * YEAR
     exposure = betas.T @ weight
     along = covariance[:, 0] / covariance[0, 0] * -0.2
@@ -94,7 +96,7 @@ def test_risk_of_every_portfolio_at_the_end_of_every_day(lake: Lake) -> None:
     # From February 3 on the index holds nobody; no coin has exposures in the first two days.
     of_index = [end for end in ends if held(end)]
     assert set(found) == {(made_up.INDEX, end) for end in of_index} | {
-        ("equal_weight", end) for end in ends[2:]
+        ("all_coins", end) for end in ends[2:]
     }
     for (portfolio, as_of), row in found.items():
         coins = made_up.COINS if as_of < START + 3.5 * DAY else made_up.COINS[:3]
@@ -103,6 +105,8 @@ def test_risk_of_every_portfolio_at_the_end_of_every_day(lake: Lake) -> None:
             weights = held(as_of)
             assert row["weights_interval"] == "4h"
         if as_of in ends[:2]:
+            # The market alone has returns on the first day, whose bars the second one's lack.
+            assert row["bars"] == 24
             assert row["annual_volatility"] is row["conditional_stress_return"] is None
             assert dict(row["uncovered"]) == weights
             assert row["covered_weight"] == 0.0
@@ -153,9 +157,9 @@ def test_a_new_day_costs_a_day_and_changes_no_other(lake: Lake) -> None:
     }
 
 
-def test_statistics_are_those_of_all_history_at_each_run(lake: Lake) -> None:
+def test_statistics_are_those_of_all_history_and_no_other(lake: Lake) -> None:
     frame = pd.DataFrame(rows(lake, FACTOR_STATISTICS)).set_index(["as_of", "factor"])
-    assert set(frame.index.levels[0]) == {START + 4 * DAY, START + 5 * DAY}
+    assert set(frame.index.levels[0]) == {START + 5 * DAY}
     newest = frame.loc[START + 5 * DAY]
     returns = made_up.factor_returns(DAYS)
     assert set(newest.index) == {*USED} | {
@@ -168,7 +172,8 @@ def test_statistics_are_those_of_all_history_at_each_run(lake: Lake) -> None:
         assert row["annual_volatility"] == pytest.approx(series.std() * YEAR**0.5, rel=1e-9)
     assert newest["monotonicity"].notna().sum() == 3
     pairs = pd.DataFrame(rows(lake, FACTOR_CORRELATIONS))
-    rho = pairs[pairs["as_of"] == START + 5 * DAY].set_index(["factor_a", "factor_b"])["rho"]
+    assert set(pairs["as_of"]) == {START + 5 * DAY}
+    rho = pairs.set_index(["factor_a", "factor_b"])["rho"]
     complete = returns[list(USED)].dropna().corr()
     assert len(rho) == 45
     for (first, second), value in rho.items():
@@ -199,7 +204,7 @@ def test_what_a_person_asks_for_is_what_the_tables_say(
     table = {
         (row["portfolio"], pd.Timestamp(row["as_of"])): row for row in rows(lake, PORTFOLIO_RISK)
     }
-    for portfolio, day, name in ((made_up.INDEX, 2, made_up.INDEX), (None, None, "equal_weight")):
+    for portfolio, day, name in ((made_up.INDEX, 2, made_up.INDEX), (None, None, "all_coins")):
         found = asked(spark, settings, portfolio, day)
         row = table[name, pd.Timestamp(found.as_of)]
         assert found.risk.annual_volatility == row["annual_volatility"]
@@ -220,11 +225,44 @@ def test_a_portfolio_of_ones_own_names_what_has_no_exposures(
     assert found.risk.decomposition.variance == pytest.approx(variance, rel=1e-9)
 
 
+def test_a_series_of_days_is_each_of_them_measured(
+    spark: SparkSession, settings: Settings, lake: Lake
+) -> None:
+    weights = {"GONEUSDT": 0.1, "BUSDT": -0.5, "AUSDT": 1.2}
+    first = (START + 3 * DAY).date()
+    with interpreted(spark):
+        mine = measure_days(spark, settings, weights, first, None)
+        of_index = measure_days(spark, settings, made_up.INDEX, None, first)
+        with pytest.raises(PortfolioError, match=r"no exposures .* from 2027-01-01 on"):
+            measure_days(spark, settings, weights, date(2027, 1, 1), None)
+    assert mine.stress == {MARKET_RETURN: -0.2}
+    assert [row["as_of"] for row in mine.risk] == [START + 4 * DAY, START + 5 * DAY]
+    for row in mine.risk:
+        figures = expected(row["as_of"], weights)
+        for name in ("factor_variance", "specific_variance", "stress_return"):
+            assert row[name] == pytest.approx(figures[name], rel=1e-9), name
+        parts = [each for each in mine.factors if each["as_of"] == row["as_of"]]
+        assert {each["name"]: each["exposure"] for each in parts} == pytest.approx(
+            figures["exposures"], rel=1e-9
+        )
+        assert {each["name"]: each["factor_variance"] for each in parts} == pytest.approx(
+            figures["by_factor"], rel=1e-9, abs=1e-12
+        )
+    # It held nobody on the other days; those of the tables are the same bits.
+    (row,) = of_index.risk
+    (same,) = (
+        each
+        for each in rows(lake, PORTFOLIO_RISK)
+        if (each["portfolio"], each["as_of"]) == (made_up.INDEX, START + 3 * DAY)
+    )
+    assert row == {name: same[name] for name in row}
+
+
 @pytest.mark.parametrize(
     ("portfolio", "day", "words"),
     [
         ({"AUSD": 1.0}, None, "no such symbol in the um candles of this warehouse: AUSD .*AUSDT"),
-        ("smart_weekly", None, "no index 'smart_weekly'.*equal_weight, smart_monthly"),
+        ("smart_weekly", None, "no index 'smart_weekly'.*all_coins, smart_monthly"),
         (made_up.INDEX, 4, "held nothing then"),
         (None, 0, "no exposures of 1h candles of market um on 2026-01-30"),
     ],

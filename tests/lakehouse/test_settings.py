@@ -249,7 +249,9 @@ def test_a_static_index_has_no_lookback_that_could_be_too_short() -> None:
     assert load_settings(SAMPLE, overrides).index.lookback_days == 1
 
 
-@pytest.mark.parametrize("name", ["smart_monthly", "equal_weight", "buy_and_hold_btc", "random_1"])
+@pytest.mark.parametrize(
+    "name", ["smart_monthly", "equal_weight", "buy_and_hold_btc", "random_1", "all_coins"]
+)
 def test_a_named_rulebook_takes_no_name_of_another_index(name: str) -> None:
     said = refused(SAMPLE, f"index.rulebooks.{name}={{}}")
     assert said.startswith("--set: index.rulebooks")

@@ -13,7 +13,7 @@ FIRST = pd.Timestamp("2026-02-01", tz="UTC")
 AS_OF = pd.Timestamp("2026-02-04", tz="UTC")
 HOSTILE = "<b>$\\frac$USDT"  # neither markup nor a formula
 COINS = ("AUSDT", HOSTILE)
-PORTFOLIOS = {"equal_weight": "1m", "smart_monthly": "4h"}
+PORTFOLIOS = {"all_coins": "1m", "smart_monthly": "4h"}
 TIMES = pd.date_range(FIRST, AS_OF, freq="15min", inclusive="left")
 
 
@@ -92,8 +92,8 @@ def risk() -> pd.DataFrame:
             "portfolio": portfolio,
             "weights_interval": interval,
             "as_of": FIRST + pd.Timedelta(days=day),
-            "covered_weight": 1.0 if portfolio == "equal_weight" else 0.7,
-            "uncovered": {} if portfolio == "equal_weight" else {"GONEUSDT": 0.1, HOSTILE: 0.2},
+            "covered_weight": 1.0 if portfolio == "all_coins" else 0.7,
+            "uncovered": {} if portfolio == "all_coins" else {"GONEUSDT": 0.1, HOSTILE: 0.2},
             "annual_volatility": 0.5,
             "factor_variance": 0.2,
             "specific_variance": 0.05,

@@ -47,7 +47,7 @@ STAMP: dict[str, Any] = {
     "read_versions": {},
 }
 RISK: dict[str, Any] = {
-    "portfolio": "equal_weight",
+    "portfolio": "all_coins",
     "weights_interval": "1h",
     "bars": 30,
     "covered_weight": 1.0,
@@ -83,7 +83,7 @@ def lake(spark: SparkSession, settings: Settings) -> Lake:
     dates = [AS_OF - DAY, AS_OF]
     statistic = {"factor": "market_return", "bars": 96, "newey_west_lags": 3}
     unknown = ("annual_return", "annual_volatility", "sharpe", "newey_west_t", "monotonicity")
-    part = {"portfolio": "equal_weight", "weights_interval": "1h", "exposure": 0.5}
+    part = {"portfolio": "all_coins", "weights_interval": "1h", "exposure": 0.5}
     variance = {"factor_variance": 0.1, "specific_variance": 0.0}
     sorted_by = {"lookback_days": 30, "factor": "liquidity", "bucket": "low"}
     with interpreted(spark):

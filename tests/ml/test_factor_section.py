@@ -63,7 +63,7 @@ def test_statistics_stand_in_the_order_of_the_model(section: FactorSection) -> N
 
 def test_risk_stress_and_what_is_left_out_are_told_in_words(section: FactorSection) -> None:
     equal, index = section.portfolios
-    assert equal.name == "equal_weight, weights of 1m candles"
+    assert equal.name == "all_coins, weights of 1m candles"
     assert equal.summary == (
         "Volatility 50.0% per year: 80.0% of the variance comes from the factors, 20.0% is "
         "specific to the holdings."
@@ -75,6 +75,15 @@ def test_risk_stress_and_what_is_left_out_are_told_in_words(section: FactorSecti
         "Without exposures and in none of these figures, 30.0% of the weight: "
         f"{HOSTILE} 20.0%, GONEUSDT 10.0%."
     )
+
+
+def test_a_stress_that_is_unknown_is_not_told() -> None:
+    results = factor_results()
+    unknown = replace(results, risk=results.risk.assign(stress_return=np.nan))
+    for portfolio in factor_section(unknown).portfolios:
+        assert portfolio.stress.endswith(
+            "when the other factors move along as they did on average."
+        )
 
 
 def test_every_figure_is_a_png_with_words(section: FactorSection) -> None:
