@@ -157,7 +157,10 @@ def run(
     from lakehouse.summary import print_summary
 
     settings = load_settings(conf, overrides)
-    found = find_job(jobs_file or conf.absolute().parent.parent / "jobs.yaml", job)
+    jobs = jobs_file or conf.absolute().parent.parent / "jobs.yaml"
+    if not jobs.exists():
+        raise JobError(f"{jobs} does not exist, in the folder above --conf: name one by --jobs")
+    found = find_job(jobs, job)
     # A server that is busy now may answer a moment later, when the task asks it again and again.
     wanted = settings.with_candles_of(found.candles).archive
     if wanted.is_folder:

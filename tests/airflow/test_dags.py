@@ -117,7 +117,8 @@ def test_a_task_is_told_its_settings_its_run_and_its_job(dags: ModuleType, name:
     for task in dags.dags[name].tasks:
         launch, _, told = task.bash_command.partition(f" {task.task_id} ")
         assert launch == f"exec {ROOT}/.venv/bin/python {ROOT}/deploy/launch.py"
-        assert told.startswith(f"--conf {ROOT}/conf/sample.yaml --run-id '{{{{ run_id }}}}' --job ")
+        run_id = f"'{name}__{{{{ run_id }}}}'"  # unlike that of another job at the same time
+        assert told.startswith(f"--conf {ROOT}/conf/sample.yaml --run-id {run_id} --job ")
         assert told.split()[7] == name
         assert ("--candles factors" in told) == (name == "factor_model")
 
