@@ -24,7 +24,7 @@ from lakehouse.console import err
 from lakehouse.errors import ArchiveError, CandlelakeError, JobError, in_one_line
 from lakehouse.jobs import find_job, load_task
 from lakehouse.listings import load_listing
-from lakehouse.logs import LOG_FORMAT_OPTION, LogFormat, configure_logs, event
+from lakehouse.logs import LOG_FORMAT_OPTION, LogFormat, configure_logs, event, remark
 from lakehouse.reproduction import load_reproduce, print_reproduction
 from lakehouse.session import spark_session
 from lakehouse.settings import Settings, load_settings
@@ -243,7 +243,7 @@ def reproduce(reference: str, conf: Path, overrides: Sequence[str]) -> None:
         require_tables(settings.warehouse)
     with err.status("fitting again"):
         done = load_reproduce()(settings, reference)
-    print_reproduction(out, err, done)
+    print_reproduction(out, done)
     done.require_same()
 
 
@@ -333,4 +333,4 @@ def _print_frame(frame: DataFrame, limit: int) -> None:
         listing.add_row(*("NULL" if value is None else escape(str(value)) for value in row))
     out.print(listing)
     if rows.num_rows > limit:
-        err.print(f"only the first {limit} rows are shown: --limit shows more")
+        remark(f"only the first {limit} rows are shown: --limit shows more")

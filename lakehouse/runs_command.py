@@ -74,7 +74,7 @@ def _newest(table: DataFrame, limit: int) -> list[Row]:
 def _tasks(table: DataFrame, run_id: str) -> list[Row]:
     from pyspark.sql import functions as F
 
-    mine = table.where(F.col("run_id") == run_id).orderBy("started_at", "task")
+    mine = table.where(F.col("run_id") == run_id).orderBy("job", "started_at", "task")
     found: list[Row] = mine.drop("settings").toArrow().to_pylist()
     return found
 
@@ -98,12 +98,12 @@ def _status(row: Row, jobs: Mapping[str, Job]) -> str:
 
 def _task_table(found: Iterable[Row]) -> RenderableType:
     table = folding_table(
-        *("task", "status", "started (UTC)", "seconds", "rows in", "rows out", "message"),
+        *("job", "task", "status", "started (UTC)", "seconds", "rows in", "rows out", "message"),
         *("versions read", "versions written"),
     )
     for row in found:
         cells = (
-            *(row["task"], row["status"], _at(row["started_at"]), _seconds(row)),
+            *(row["job"], row["task"], row["status"], _at(row["started_at"]), _seconds(row)),
             *(_count(row["rows_in"]), _count(row["rows_out"]), row["message"]),
             *(_versions(row[name]) for name in ("read_versions", "written_versions")),
         )

@@ -1,3 +1,7 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from lakehouse.errors import EnvironmentProblem
@@ -19,3 +23,22 @@ def test_a_connect_server_that_is_not_there_is_told_at_once(
         spark_session(SparkSettings(remote=address.format(port=free_port()))),
     ):
         raise AssertionError("there is a session")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wrong"),
+    [
+        (["clean_candles"], "Missing option '--conf'"),
+        (["clean_candles", "--conf", "x.yaml", "--no-such"], "No such option"),
+    ],
+)
+def test_spark_submit_says_how_a_task_is_used_without_a_trace(
+    arguments: list[str], wrong: str
+) -> None:
+    script = str(Path(__file__).parents[2] / "deploy" / "launch.py")
+    done = subprocess.run(
+        [sys.executable, script, *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert wrong in done.stderr
+    assert "Traceback" not in done.stderr

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from threading import Barrier
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import polars as pl
 import pytest
@@ -298,6 +299,38 @@ def test_every_warehouse_has_its_own_tables_behind_the_sql_names(
     spark.sql("DROP TABLE gold.bars")
     assert rows_in(two) == [row(1), row(2)]  # a name is gone, not the table
     assert register_tables(spark, f"{uri}/gold", None) == []
+
+
+def test_a_catalog_keeps_the_names_and_people_their_views_beside_them(
+    spark: SparkSession,
+) -> None:
+    mine = replace(BARS, name=f"bars_{uuid4().hex}")
+    lake = Lake(spark, "anywhere", "spark_catalog")
+    view = f"gold.view_of_{mine.name}"
+    try:
+        lake.append(mine, lake.frame(mine, [row(1)]))
+        spark.sql(f"CREATE VIEW {view} AS SELECT 1 AS one")
+        for names in (lake.tables(), register_tables(spark, "anywhere", "spark_catalog")):
+            assert mine.full_name in names
+            assert view not in names
+        # As `candlelake history` and `candlelake sql` name it, whatever keeps the tables.
+        assert spark.sql(f"DESCRIBE HISTORY {mine.full_name}").count() == 2
+        assert lake.maintain(mine.full_name, None)[1].files == 1
+    finally:
+        spark.sql(f"DROP VIEW IF EXISTS {view}")
+        spark.sql(f"DROP TABLE IF EXISTS spark_catalog.{mine.full_name}")
+
+
+@pytest.mark.parametrize(
+    ("catalog", "quoted"),
+    [("lake_1", "lake_1"), ("my-lake", "`my-lake`"), ("2024", "`2024`"), ("a`b.c", "`a``b.c`")],
+)
+def test_a_catalog_may_have_any_name(spark: SparkSession, catalog: str, quoted: str) -> None:
+    name = Lake(spark, "anywhere", catalog).name(BARS)
+    assert name == f"{quoted}.gold.bars"
+    with pytest.raises(Exception, match=r"CATALOG_NOT_FOUND|TABLE_OR_VIEW_NOT_FOUND") as caught:
+        spark.sql(f"SELECT * FROM {name}").collect()
+    assert "PARSE" not in str(caught.value)
 
 
 def test_a_warehouse_may_be_a_uri(spark: SparkSession, tmp_path: Path) -> None:
