@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from lakehouse.packages import resolving_alone
 from lakehouse.session import DELTA_PACKAGE
 
 ROOT = Path(__file__).parents[1]
@@ -122,7 +123,9 @@ def connect_server(folder: Path, conf: Mapping[str, str]) -> Iterator[str]:
     command = [SPARK_HOME / "bin" / "spark-submit", "--master", "local[2]"]
     command += ["--packages", DELTA_PACKAGE, *_as_options(given), "--class"]
     command += ["org.apache.spark.sql.connect.service.SparkConnectServer", "spark-internal"]
-    with server(command, folder, "connect", port):
+    with ExitStack() as running:
+        with resolving_alone():
+            running.enter_context(server(command, folder, "connect", port))
         yield f"sc://{HOST}:{port}"
 
 
