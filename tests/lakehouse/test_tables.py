@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import polars as pl
+import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
 from lakehouse import creation, tables
+from lakehouse.arrow import frame_of
 from lakehouse.contracts import Column, TableContract
 from lakehouse.errors import TableError, WriteConflict
 from lakehouse.tables import Lake, register_tables, require_tables
@@ -299,6 +301,23 @@ def test_every_warehouse_has_its_own_tables_behind_the_sql_names(
     spark.sql("DROP TABLE gold.bars")
     assert rows_in(two) == [row(1), row(2)]  # a name is gone, not the table
     assert register_tables(spark, f"{uri}/gold", None) == []
+
+
+def test_arrow_rows_are_a_frame_even_if_there_is_none(spark: SparkSession) -> None:
+    schema = pa.schema(
+        [
+            pa.field("id", pa.int64(), nullable=False),
+            ("at", pa.timestamp("us", "UTC")),
+            ("parts", pa.list_(pa.struct({"name": pa.string(), "n": pa.int32()}))),
+        ]
+    )
+    given = pa.Table.from_pylist([{"id": 1, "at": AT, "parts": [{"name": "a", "n": 2}]}], schema)
+    for table in (given, given.slice(1)):
+        frame = frame_of(spark, table)
+        assert frame.toArrow().to_pylist() == table.to_pylist()
+        assert [field.dataType.simpleString() for field in frame.schema] == [
+            *("bigint", "timestamp", "array<struct<name:string,n:int>>"),
+        ]
 
 
 def test_a_catalog_keeps_the_names_and_people_their_views_beside_them(
