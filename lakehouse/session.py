@@ -184,10 +184,10 @@ def _delta_jars() -> dict[str, str]:
     Kept jars on the class path save the 5 s that a resolution takes at every start.
     """
     kept = [_IVY_JARS.expanduser() / f"io.delta_{name}-{DELTA_RELEASE}.jar" for name in _DELTA_JARS]
-    with resolving_alone():  # another process may be about to put them there
-        is_complete = all(jar.exists() for jar in kept)
-    if not is_complete:
-        return _DELTA_BY_PACKAGE
+    if not all(jar.exists() for jar in kept):
+        with resolving_alone():  # until another process, which may be at it, has put them there
+            if not all(jar.exists() for jar in kept):
+                return _DELTA_BY_PACKAGE
     return {_CLASS_PATH: os.pathsep.join(map(str, kept))}
 
 
