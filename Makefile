@@ -76,7 +76,7 @@ $(READY): setup.py constraints.txt | machine $(BIN)/uv
 	@touch $(READY)
 
 # Airflow pins what Candlelake does not: of the wheel's requirements it gets only what it has itself.
-$(AIRFLOW)/.ready: $(READY) dags/constraints.txt
+$(AIRFLOW)/.ready: $(READY) dags/requirements.txt dags/constraints.txt
 	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(AIRFLOW)
 	@$(BIN)/uv pip install --quiet --python $(AIRFLOW)/bin/python --constraint dags/constraints.txt \
 		--requirement dags/requirements.txt

@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 from bronze.archive import parse_key
 from bronze.contracts import KLINES
 from bronze.lines import MIN_MICROSECONDS, MIN_MILLISECONDS
+from lakehouse.arrow import frame_of
 from lakehouse.errors import ArchiveError
 from lakehouse.intervals import MICROS_PER_DAY
 from lakehouse.sql import is_in
@@ -142,7 +143,7 @@ def _at(
         }
     )
     rows = klines.join(
-        F.broadcast(klines.sparkSession.createDataFrame(named)), "source_file", "inner"
+        F.broadcast(frame_of(klines.sparkSession, named)), "source_file", "inner"
     ).withColumn("open_us", _open_us())
     is_of_day = F.floor(F.col("open_us") / MICROS_PER_DAY) == F.col("day")
     return rows.where(F.col("day").isNull() | is_of_day).select(

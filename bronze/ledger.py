@@ -16,6 +16,7 @@ from pyspark.sql import DataFrame
 
 from bronze.contracts import ARCHIVE_FILES, KLINES
 from bronze.plan import CUT_SHORT, LedgerEntry
+from lakehouse.arrow import frame_of
 from lakehouse.sql import equals
 from lakehouse.tasks import TaskContext
 
@@ -105,7 +106,7 @@ class Ledger:
 
 def as_frame(context: TaskContext, rows: Iterable[LedgerRow]) -> DataFrame:
     """Ledger rows with the columns of bronze.archive_files."""
-    return context.spark.createDataFrame(pa.Table.from_pylist(list(rows), _SCHEMA))
+    return frame_of(context.spark, pa.Table.from_pylist(list(rows), _SCHEMA))
 
 
 def is_cut_short(row: LedgerRow | None) -> bool:

@@ -21,6 +21,7 @@ from bronze.contracts import KLINES, REJECTED_LINES
 from bronze.lines import KLINES_SCHEMA, WholeLines, parse_whole, time_unit
 from bronze.object_store import read_source
 from bronze.reading import FileReading, download_failed, read_archive_file, whole_body
+from lakehouse.arrow import frame_of
 from lakehouse.contracts import TableContract
 from lakehouse.errors import ArchiveError
 
@@ -159,7 +160,7 @@ def whole_files(spark: SparkSession, root: str, files: Sequence[FileToRead]) -> 
             },
         }
     )
-    names = F.broadcast(spark.createDataFrame(named))
+    names = F.broadcast(frame_of(spark, named))
     rows = _plan(spark, files).mapInArrow(read, f"{_ddl(_NUMBERED_SCHEMA)}, facts string")
     observed = Observation()
     klines = (
@@ -227,7 +228,7 @@ def _plan(spark: SparkSession, files: Sequence[FileToRead]) -> DataFrame:
         if weight >= share:
             parcels.append([])
             weight = 0
-    return spark.createDataFrame(pa.table({"files": [p for p in parcels if p]}, schema=_PARCELS))
+    return frame_of(spark, pa.table({"files": [p for p in parcels if p]}, schema=_PARCELS))
 
 
 def _files_in(batch: pa.RecordBatch) -> Iterator[tuple[int, ArchiveKey, str | None]]:

@@ -78,8 +78,8 @@ class LandingProgress:
 
 @contextmanager
 def landing_progress(console: Console) -> Iterator[LandingProgress]:
-    """Progress for one landing: a bar if the console is a terminal."""
-    if not console.is_terminal:
+    """Progress for one landing: a bar if the console is a terminal that shows anything."""
+    if not console.is_terminal or console.quiet:
         yield LandingProgress()
         return
     columns = (

@@ -21,7 +21,8 @@ from pathlib import Path
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import DAG, CronTriggerTimetable, TriggerRule
 
-from lakehouse.jobs import ALL_SUCCESS, AT_LEAST_ONE_SUCCESS, Job, JobTask, load_jobs
+from lakehouse.job_file import ALL_SUCCESS, AT_LEAST_ONE_SUCCESS
+from lakehouse.jobs import Job, JobTask, load_jobs
 
 HOME = Path(os.environ.get("CANDLELAKE_HOME", Path(__file__).resolve().parents[1]))
 JOBS = Path(os.environ.get("CANDLELAKE_JOBS", HOME / "jobs.yaml"))
@@ -56,7 +57,7 @@ def cron(quartz: str) -> str:
 
 
 def make_dag(job: Job) -> DAG:
-    """The DAG of a job; a run's id is the `run_id` of all rows that it writes."""
+    """The DAG of a job; its name and a run's id are the `run_id` of all rows that it writes."""
     schedule = job.schedule
     dag = DAG(
         dag_id=job.name,
@@ -81,7 +82,8 @@ def _operator(job: Job, task: JobTask, dag: DAG) -> BashOperator:
     references = {
         "job.parameters.conf": CONF,
         "job.name": job.name,
-        "job.run_id": "{{ run_id }}",  # Airflow's template
+        # Airflow's template; two DAGs that start at the same time have runs of the same id.
+        "job.run_id": f"{job.name}__{{{{ run_id }}}}",
     }
     command = [*shlex.split(LAUNCH), task.entry_point, *task.arguments(references)]
     return BashOperator(

@@ -5,6 +5,8 @@ The wheel comes by `--py-files`, so that neither the driver nor an executor has 
 
 import sys
 
+import click
+
 from lakehouse.cli import main
 from lakehouse.jobs import load_task
 
@@ -13,6 +15,10 @@ if not sys.argv[1:]:
 name, *arguments = sys.argv[1:]
 if name == "run":
     main([name, *arguments])
-else:
-    sys.argv = [name, *arguments]  # where the entry point looks for them
-    load_task(name)()
+task = load_task(name)
+sys.argv = [name, *arguments]  # where the entry point looks for them
+try:
+    task()
+except click.UsageError as error:
+    error.show()  # how the task is used, and what is wrong: a trace tells nothing more
+    sys.exit(error.exit_code)

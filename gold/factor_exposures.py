@@ -29,6 +29,7 @@ from gold.factor_contracts import FACTOR_EXPOSURES, FACTOR_RETURNS
 from gold.factor_names import BUCKET_FACTORS, LONG_SHORT_FACTORS, MARKET_RETURN
 from gold.factor_returns import CANDLE_VALUES
 from gold.factor_rows import EXPOSURES_DDL, exposure_rows
+from lakehouse.arrow import frame_of
 from lakehouse.errors import NotEnoughData
 from lakehouse.intervals import MICROS_PER_DAY, instant, interval_micros
 from lakehouse.tasks import TaskContext, TaskOutcome
@@ -115,7 +116,7 @@ def _exposures(context: TaskContext, symbols: Sequence[str], wanted: range) -> D
     returns = from_bar(returns.select(bar_of(step), *factors, "month"), read_from, step)
     candles = from_bar(published_candles(context, "open", "close"), read_from, step)
     group = np.arange(len(symbols)) // cut.coins
-    groups = context.spark.createDataFrame(pa.table({"symbol": symbols, "group": group}))
+    groups = frame_of(context.spark, pa.table({"symbol": symbols, "group": group}))
     every_group = F.sequence(F.lit(0).cast("bigint"), F.lit(int(group[-1])).cast("bigint"))
     pieces = (
         in_blocks(candles, cut.bars, halo, blocks)

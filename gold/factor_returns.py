@@ -35,6 +35,7 @@ from gold.factor_rows import (
     day_rows,
     return_rows,
 )
+from lakehouse.arrow import frame_of
 from lakehouse.intervals import MICROS_PER_DAY, instant, interval_micros
 from lakehouse.tasks import TaskContext, TaskOutcome
 from silver.contracts import CANDLES
@@ -148,7 +149,7 @@ def _returns(context: TaskContext, covered: Span, start: int | None) -> DataFram
     candles = from_bar(published_candles(context, "open", "close"), first * per_day, step)
     as_ofs = [as_of for as_of, *_ in sorting_dates(settings.factors, covered, None)]
     is_static = settings.factors.buckets == "static"
-    dates = context.spark.createDataFrame(in_force(as_ofs, days, is_static=is_static))
+    dates = frame_of(context.spark, in_force(as_ofs, days, is_static=is_static))
     buckets = (
         context.lake.read_own(FACTOR_BUCKETS)
         .where(since(context, None))

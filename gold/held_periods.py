@@ -20,6 +20,7 @@ from gold.index_rows import HELD_DDL, HOLDING_COLUMNS, held_rows
 from gold.random_portfolios import BITCOIN, portfolio_weights
 from gold.statistics import scoped_candles
 from gold.windows import in_windows
+from lakehouse.arrow import frame_of
 from lakehouse.intervals import interval_micros
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def held_periods(
     interval = context.settings.archive.interval
     step = interval_micros(interval)
     windows = [(period.as_of, period.start - step, period.end + step) for period in periods]
-    roster = context.spark.createDataFrame(_roster(periods, determinations, always))
+    roster = frame_of(context.spark, _roster(periods, determinations, always))
     candles = in_windows(context.spark, scoped_candles(context).select(*HOLDING_COLUMNS), windows)
     priced = candles.join(
         F.broadcast(roster.select("as_of", "symbol")), on=["as_of", "symbol"], how="left_semi"

@@ -26,6 +26,7 @@ from gold.stamped import replace_stamped
 from gold.static_index import static_determination
 from gold.statistics import last_close, timestamp_sql
 from gold.walk_forward import WalkForward, determination_dates, walk_forward
+from lakehouse.arrow import frame_of
 from lakehouse.errors import NotEnoughData
 from lakehouse.intervals import instant
 from lakehouse.sql import equals, is_in
@@ -188,7 +189,7 @@ def _write_levels(
     where = equals(of_rulebook)
     for contract in _LEVELS:
         if contract.name in tables:
-            rows = context.spark.createDataFrame(tables[contract.name])
+            rows = frame_of(context.spark, tables[contract.name])
             replace_stamped(context, contract, rows, of_rulebook, _WALKED, where)
         else:
             context.lake.replace(contract, context.lake.frame(contract, []), where)
@@ -222,7 +223,7 @@ def _write_determinations(
         table = pa.Table.from_pylist(
             [{"as_of": as_of, **asdict(row)} for as_of, row in rows], schema
         )
-        frame = context.spark.createDataFrame(table)
+        frame = frame_of(context.spark, table)
         sources = _STATIC if rulebook.in_sample else _WALKED
         replace_stamped(context, contract, frame, stamp, sources, equals(stamp) + dated)
 

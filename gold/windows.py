@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from pyspark.sql import functions as F
 
+from lakehouse.arrow import frame_of
 from lakehouse.intervals import MICROS_PER_DAY
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def in_windows(
     table = pa.table(dict(zip(names, map(pa.array, zip(*days, strict=True)), strict=True)))
     inside = (F.col("open_us") >= F.col("from_us")) & (F.col("open_us") < F.col("to_us"))
     by_day = candles.withColumn("day", F.expr(f"open_us div {MICROS_PER_DAY}"))
-    joined = by_day.join(F.broadcast(spark.createDataFrame(table)), on="day", how="inner")
+    joined = by_day.join(F.broadcast(frame_of(spark, table)), on="day", how="inner")
     return joined.where(inside).select("as_of", *candles.columns)
 
 

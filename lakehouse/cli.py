@@ -24,7 +24,7 @@ from lakehouse.console import err
 from lakehouse.errors import ArchiveError, CandlelakeError, JobError, in_one_line
 from lakehouse.jobs import find_job, load_task
 from lakehouse.listings import load_listing
-from lakehouse.logs import LOG_FORMAT_OPTION, LogFormat, configure_logs, event
+from lakehouse.logs import LOG_FORMAT_OPTION, LogFormat, configure_logs, event, remark
 from lakehouse.reproduction import load_reproduce, print_reproduction
 from lakehouse.session import spark_session
 from lakehouse.settings import Settings, load_settings
@@ -157,7 +157,10 @@ def run(
     from lakehouse.summary import print_summary
 
     settings = load_settings(conf, overrides)
-    found = find_job(jobs_file or conf.absolute().parent.parent / "jobs.yaml", job)
+    jobs = jobs_file or conf.absolute().parent.parent / "jobs.yaml"
+    if not jobs.exists():
+        raise JobError(f"{jobs} does not exist, in the folder above --conf: name one by --jobs")
+    found = find_job(jobs, job)
     # A server that is busy now may answer a moment later, when the task asks it again and again.
     wanted = settings.with_candles_of(found.candles).archive
     if wanted.is_folder:
@@ -240,7 +243,7 @@ def reproduce(reference: str, conf: Path, overrides: Sequence[str]) -> None:
         require_tables(settings.warehouse)
     with err.status("fitting again"):
         done = load_reproduce()(settings, reference)
-    print_reproduction(out, err, done)
+    print_reproduction(out, done)
     done.require_same()
 
 
@@ -330,4 +333,4 @@ def _print_frame(frame: DataFrame, limit: int) -> None:
         listing.add_row(*("NULL" if value is None else escape(str(value)) for value in row))
     out.print(listing)
     if rows.num_rows > limit:
-        err.print(f"only the first {limit} rows are shown: --limit shows more")
+        remark(f"only the first {limit} rows are shown: --limit shows more")

@@ -15,21 +15,16 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from lakehouse.errors import JobError
 from lakehouse.installed import installed
+from lakehouse.job_file import ALL_SUCCESS, JobBody, TaskBody, read_job
 from lakehouse.settings import Study, parse_yaml
 from lakehouse.tasks import Task
 
-ALL_SUCCESS = "ALL_SUCCESS"
-AT_LEAST_ONE_SUCCESS = "AT_LEAST_ONE_SUCCESS"
 ENTRY_POINT_GROUP = "candlelake.tasks"
-
-# Where a job defines what its tasks name.
-_DEFINED_IN = {"environment_key": "environments", "job_cluster_key": "job_clusters"}
 
 _REFERENCE = re.compile(r"\{\{(.*?)(\}\}|$)")
 _PARAMETER = re.compile(r"\{\{job\.parameters\.(\w+)\}\}")
@@ -147,10 +142,7 @@ def load_jobs(path: Path) -> dict[str, Job]:
         content = parse_yaml(path.read_text(encoding="utf-8"))
         bodies = content["resources"]["jobs"].items()
     except FileNotFoundError as error:
-        raise JobError(
-            f"{path} does not exist: it is looked for in the folder above conf/; "
-            "name another with --jobs"
-        ) from error
+        raise JobError(f"the file of the jobs, {path}, does not exist") from error
     # AttributeError: resources.jobs is no mapping; ValueError: not UTF-8, or a date of month 13.
     except (yaml.YAMLError, OSError, AttributeError, KeyError, TypeError, ValueError) as error:
         reason = f": {' '.join(str(error).split())}" if isinstance(error, yaml.YAMLError) else ""
@@ -170,63 +162,57 @@ def find_job(path: Path, name: str) -> Job:
     return jobs[name]
 
 
-def _job(name: str, body: Mapping[str, Any]) -> Job:
-    try:
-        tasks = [_task(task) for task in body["tasks"]]
-        _require_defined(name, body)
-    except (AttributeError, KeyError, TypeError) as error:
-        raise JobError(f"job {name}: every task needs task_key and python_wheel_task") from error
+def _job(name: str, given: object) -> Job:
+    body = read_job(name, given)
+    _require_defined(name, body)
+    when = body.schedule
     return Job(
         name=name,
-        description=str(body.get("description", "")),
-        tasks=tuple(_in_order(name, tasks)),
-        schedule=_schedule(name, body["schedule"]) if "schedule" in body else None,
-        max_concurrent_runs=body.get("max_concurrent_runs", 1),
-        timeout_seconds=body.get("timeout_seconds", 0),
+        description=body.description,
+        tasks=tuple(_in_order(name, [_task(task) for task in body.tasks])),
+        schedule=None
+        if when is None
+        else Schedule(
+            when.quartz_cron_expression, when.timezone_id, paused=when.pause_status == "PAUSED"
+        ),
+        max_concurrent_runs=body.max_concurrent_runs,
+        timeout_seconds=body.timeout_seconds,
     )
 
 
-def _task(body: Mapping[str, Any]) -> JobTask:
-    wheel = body["python_wheel_task"]
+def _task(body: TaskBody) -> JobTask:
     return JobTask(
-        key=body["task_key"],
-        entry_point=wheel["entry_point"],
-        parameters=tuple(str(text) for text in wheel.get("parameters", ())),
-        depends_on=tuple(each["task_key"] for each in body.get("depends_on", ())),
-        run_if=body.get("run_if", ALL_SUCCESS),
-        max_retries=body.get("max_retries", 0),
-        retry_seconds=body.get("min_retry_interval_millis", 0) / 1000,
-        timeout_seconds=body.get("timeout_seconds", 0),
+        key=body.task_key,
+        entry_point=body.python_wheel_task.entry_point,
+        parameters=tuple(map(str, body.python_wheel_task.parameters)),
+        depends_on=tuple(each.task_key for each in body.depends_on),
+        run_if=body.run_if,
+        max_retries=body.max_retries,
+        retry_seconds=body.min_retry_interval_millis / 1000,
+        timeout_seconds=body.timeout_seconds,
     )
 
 
-def _schedule(job: str, body: Mapping[str, Any]) -> Schedule:
-    try:
-        quartz, timezone = body["quartz_cron_expression"], body["timezone_id"]
-    except (KeyError, TypeError) as error:
-        raise JobError(
-            f"job {job}: its schedule needs quartz_cron_expression and timezone_id"
-        ) from error
-    return Schedule(quartz, timezone, paused=body.get("pause_status") == "PAUSED")
-
-
-def _require_defined(job: str, body: Mapping[str, Any]) -> None:
+def _require_defined(job: str, body: JobBody) -> None:
     """Refuse what a task names and the job does not define."""
-    for key, section in _DEFINED_IN.items():
-        defined = [each[key] for each in body.get(section, ())]
-        for task in body["tasks"]:
-            if key in task and defined.count(task[key]) != 1:
+    environments = [each.environment_key for each in body.environments]
+    clusters = [each.job_cluster_key for each in body.job_clusters]
+    declared = {each.name for each in body.parameters}
+    for task in body.tasks:
+        for key, named, section, defined in (
+            ("environment_key", task.environment_key, "environments", environments),
+            ("job_cluster_key", task.job_cluster_key, "job_clusters", clusters),
+        ):
+            if named is not None and defined.count(named) != 1:
                 raise JobError(
-                    f"job {job}: task {task['task_key']}: {key} {task[key]} must stand once in "
-                    f"{section}, and does {defined.count(task[key])} times"
+                    f"job {job}: task {task.task_key}: {key} {named} must stand once in "
+                    f"{section}, and does {defined.count(named)} times"
                 )
-    declared = {each["name"] for each in body.get("parameters", ())}
-    for task in body["tasks"]:
-        texts = map(str, task["python_wheel_task"].get("parameters", ()))
+        texts = map(str, task.python_wheel_task.parameters)
         unknown = {name for text in texts for name in _PARAMETER.findall(text)} - declared
         if unknown:
             raise JobError(
-                f"job {job}: task {task['task_key']}: the job has no parameter "
+                f"job {job}: task {task.task_key}: the job has no parameter "
                 f"{', '.join(sorted(unknown))}"
             )
 
@@ -236,9 +222,6 @@ def _in_order(job: str, tasks: Sequence[JobTask]) -> list[JobTask]:
     twice = sorted(key for key, n in Counter(task.key for task in tasks).items() if n > 1)
     if twice:
         raise JobError(f"job {job}: task_key {', '.join(twice)} stands twice")
-    for task in tasks:
-        if task.run_if not in (ALL_SUCCESS, AT_LEAST_ONE_SUCCESS):
-            raise JobError(f"job {job}: task {task.key}: run_if {task.run_if} is not known here")
     unknown = sorted({key for task in tasks for key in task.depends_on} - set(by_key))
     if unknown:
         raise JobError(f"job {job}: depends_on names unknown tasks {', '.join(unknown)}")

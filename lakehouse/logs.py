@@ -32,6 +32,8 @@ LOG_FORMAT_OPTION: dict[str, Any] = {
 }
 """How a command line takes the format: what click needs to know of the option `--log-format`."""
 
+log = logging.getLogger(__name__)
+
 PACKAGES = ("lakehouse", "bronze", "silver", "gold", "ml")
 
 
@@ -105,6 +107,14 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, ensure_ascii=False, default=str)
 
 
+def remark(text: str) -> None:
+    """Tell something beside the results to a person, or as a log line where those are JSON."""
+    if err.quiet:
+        log.warning("%s", text)
+    else:
+        err.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
 def configure_logs(log_format: LogFormat, *, debug: bool = False) -> None:
     """Send log lines to standard error; warnings of Python too when they are JSON.
 
@@ -117,7 +127,8 @@ def configure_logs(log_format: LogFormat, *, debug: bool = False) -> None:
         handler = RichHandler(console=err, show_path=False, show_level=False, markup=False)
         line = "%(message)s"
     handler.setFormatter(JsonFormatter() if is_json else logging.Formatter(line, "%H:%M:%S"))
-    # Nothing but JSON may stand between JSON lines.
+    # Nothing but JSON may stand between JSON lines, no bar and no spinner either.
+    err.quiet = is_json
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=is_json)
     logging.captureWarnings(is_json)
     for package in PACKAGES:

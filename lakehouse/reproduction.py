@@ -15,6 +15,7 @@ from rich.table import Table
 
 from lakehouse.errors import EnvironmentProblem, ReproductionError
 from lakehouse.installed import installed
+from lakehouse.logs import remark
 from lakehouse.settings import Settings
 
 ENTRY_POINT_GROUP = "candlelake.reproduction"
@@ -90,8 +91,8 @@ def load_reproduce() -> Reproduce:
     return cast(Reproduce, found.load())
 
 
-def print_reproduction(out: Console, err: Console, done: Reproduction) -> None:
-    """Print the comparison, and to the other console what may make values differ."""
+def print_reproduction(out: Console, done: Reproduction) -> None:
+    """Print the comparison, and beside it what may make values differ."""
     listing = Table("value", "recorded", "reproduced", "difference")
     listing.title, listing.title_justify = escape(done.title), "left"
     for column in listing.columns:
@@ -103,4 +104,4 @@ def print_reproduction(out: Console, err: Console, done: Reproduction) -> None:
     for note in done.notes:
         out.print(escape(note), highlight=False)
     for warning in done.warnings:
-        err.print(f"[yellow]warning:[/] {escape(warning)}", highlight=False, soft_wrap=True)
+        remark(f"warning: {warning}")

@@ -94,7 +94,7 @@ def _rows_of_run(lake: Lake, job: Job, run_id: str | None) -> list[Row]:
     )
     if not lake.exists(TASK_RUNS):
         raise missing
-    of_job = lake.read_own(TASK_RUNS).where(equals({"job": job.name}))
+    of_job = lake.read_unchanged(TASK_RUNS).where(equals({"job": job.name}))
     if run_id is None:
         newest = of_job.orderBy(F.col("started_at").desc()).select("run_id").limit(1).collect()
         run_id = newest[0]["run_id"] if newest else ""

@@ -19,7 +19,8 @@ import click
 from lakehouse.errors import JobError, in_one_line
 from lakehouse.interruption import interrupt
 from lakehouse.invocation import Invocation
-from lakehouse.jobs import AT_LEAST_ONE_SUCCESS, Job, JobTask, load_task
+from lakehouse.job_file import AT_LEAST_ONE_SUCCESS
+from lakehouse.jobs import Job, JobTask, load_task
 from lakehouse.logs import about, event
 from lakehouse.runs import SUCCESSES, record
 from lakehouse.session import spark_session

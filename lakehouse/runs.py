@@ -66,7 +66,7 @@ TASK_RUNS = TableContract(
         Column("market", "STRING", "Market of the run: spot or um", nullable=False),
         Column("interval", "STRING", "Interval of the run, Binance's spelling", nullable=False),
     ),
-    key=("run_id", "task"),
+    key=("run_id", "job", "task"),
     checks={"known_status": "status IN ('succeeded', 'unchanged', 'failed', 'skipped')"},
     added=("rows_in", "rows_out"),
 )
@@ -96,13 +96,14 @@ class TaskRun:
 
 
 def record(spark: SparkSession, settings: Settings, *runs: TaskRun) -> None:
-    """Write rows of one run; an older row of the same task in the run is replaced."""
+    """Write rows of one run of a job; an older row of the same task in it is replaced."""
     if not runs:
         return
     lake = Lake(spark, settings.warehouse, settings.catalog)
     frame = lake.frame(TASK_RUNS, [asdict(run) for run in runs])
     tasks = is_in("task", {run.task for run in runs})
-    same = f"{equals({'run_id': runs[0].run_id})} AND {tasks}"
+    # Two jobs may have a run of the same name: schedulers count each for itself.
+    same = f"{equals({'run_id': runs[0].run_id, 'job': runs[0].job})} AND {tasks}"
     if lake.create(TASK_RUNS) or lake.read_own(TASK_RUNS).where(same).isEmpty():
         lake.append(TASK_RUNS, frame)
     else:

@@ -50,7 +50,7 @@ def runs(run_id: str | None, conf: Path, overrides: Sequence[str], limit: int) -
         lake = Lake(spark, settings.warehouse, settings.catalog)
         if not lake.exists(TASK_RUNS):
             raise TableError(f"no run is recorded in {settings.warehouse}: `candlelake run` one")
-        table = lake.read_own(TASK_RUNS)
+        table = lake.read_unchanged(TASK_RUNS)
         found = _tasks(table, run_id) if run_id else _newest(table, limit)
     if run_id and not found:
         raise TableError(f"no run {run_id!r} is recorded: `candlelake runs` lists the newest")
@@ -61,8 +61,7 @@ def _newest(table: DataFrame, limit: int) -> list[Row]:
     from pyspark.sql import functions as F
 
     counts = [F.count_if(F.col("status") == status).alias(status) for status in _STATUSES]
-    each = table.groupBy("run_id").agg(
-        F.max("job").alias("job"),
+    each = table.groupBy("run_id", "job").agg(
         F.min("started_at").alias("started_at"),
         F.max("ended_at").alias("ended_at"),
         F.collect_set("task").alias("tasks"),
@@ -75,7 +74,7 @@ def _newest(table: DataFrame, limit: int) -> list[Row]:
 def _tasks(table: DataFrame, run_id: str) -> list[Row]:
     from pyspark.sql import functions as F
 
-    mine = table.where(F.col("run_id") == run_id).orderBy("started_at", "task")
+    mine = table.where(F.col("run_id") == run_id).orderBy("job", "started_at", "task")
     found: list[Row] = mine.drop("settings").toArrow().to_pylist()
     return found
 
@@ -99,12 +98,12 @@ def _status(row: Row, jobs: Mapping[str, Job]) -> str:
 
 def _task_table(found: Iterable[Row]) -> RenderableType:
     table = folding_table(
-        *("task", "status", "started (UTC)", "seconds", "rows in", "rows out", "message"),
+        *("job", "task", "status", "started (UTC)", "seconds", "rows in", "rows out", "message"),
         *("versions read", "versions written"),
     )
     for row in found:
         cells = (
-            *(row["task"], row["status"], _at(row["started_at"]), _seconds(row)),
+            *(row["job"], row["task"], row["status"], _at(row["started_at"]), _seconds(row)),
             *(_count(row["rows_in"]), _count(row["rows_out"]), row["message"]),
             *(_versions(row[name]) for name in ("read_versions", "written_versions")),
         )

@@ -8,12 +8,13 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lakehouse.errors import EnvironmentProblem, in_one_line
 from lakehouse.java import require_java
+from lakehouse.packages import resolving_alone
 from lakehouse.ports import check_connect_server
 from lakehouse.settings import SparkSettings
 
@@ -133,6 +134,7 @@ def _start(settings: SparkSettings) -> "SparkSession":
     from pyspark.sql import SparkSession
 
     builder = SparkSession.builder.appName("candlelake")
+    conf: dict[str, str] = {}
     if settings.remote:
         _require_server(settings.remote)
         builder = builder.remote(settings.remote)
@@ -157,7 +159,8 @@ def _start(settings: SparkSettings) -> "SparkSession":
     for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
         PySparkLogger.getLogger(name).disabled = True
     try:
-        with _spark_log() as spark_log:
+        alone = resolving_alone() if _PACKAGES in conf else nullcontext()
+        with alone, _spark_log() as spark_log:
             session = builder.getOrCreate()
     except Exception as error:
         raise EnvironmentProblem(
@@ -182,7 +185,9 @@ def _delta_jars() -> dict[str, str]:
     """
     kept = [_IVY_JARS.expanduser() / f"io.delta_{name}-{DELTA_RELEASE}.jar" for name in _DELTA_JARS]
     if not all(jar.exists() for jar in kept):
-        return _DELTA_BY_PACKAGE
+        with resolving_alone():  # until another process, which may be at it, has put them there
+            if not all(jar.exists() for jar in kept):
+                return _DELTA_BY_PACKAGE
     return {_CLASS_PATH: os.pathsep.join(map(str, kept))}
 
 

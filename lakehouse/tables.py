@@ -22,7 +22,7 @@ from lakehouse.conformity import column_types, conform
 from lakehouse.contracts import LAYERS, TableContract
 from lakehouse.creation import until_made
 from lakehouse.errors import TableError, WriteConflict
-from lakehouse.sql import literal
+from lakehouse.sql import identifier, literal
 from lakehouse.table_sql import (
     create_statement,
     renewal_statements,
@@ -85,7 +85,7 @@ class Lake:
     def __init__(self, spark: SparkSession, warehouse: str, catalog: str | None = None) -> None:
         self._spark = spark
         self._warehouse = _place_of(warehouse)
-        self._catalog = catalog
+        self._catalog = None if catalog is None else identifier(catalog)
         self._is_folder = catalog is None and "://" not in warehouse
         self.read_versions: dict[str, int] = {}
         self.written_versions: dict[str, int] = {}
@@ -118,6 +118,19 @@ class Lake:
             return self._at(contract, version)
         self.create(contract)
         return self._spark.table(self.name(contract))
+
+    def read_unchanged(self, contract: TableContract) -> DataFrame:
+        """A table that is there, at its newest version, without bringing it up to this release.
+
+        Columns that an older release did not have are NULL.
+        """
+        found = self._spark.table(self.name(contract))
+        lacking = [
+            f"CAST(NULL AS {column.type}) AS `{column.name}`"
+            for column in contract.columns
+            if column.name in contract.added and column.name not in found.columns
+        ]
+        return found.selectExpr("*", *lacking)
 
     def _at(self, contract: TableContract, version: int) -> DataFrame:
         self.create(contract)
@@ -255,9 +268,7 @@ class Lake:
     def tables(self) -> list[str]:
         """`<layer>.<name>` of every table in the warehouse, sorted."""
         if self._catalog:
-            return [
-                name.partition(".")[2] for name in _names_in_catalog(self._spark, self._catalog)
-            ]
+            return _tables_in(self._spark, self._catalog)
         return _tables_below(self._spark, self._warehouse)
 
     def maintain(self, table: str, retention_days: int | None) -> tuple[TableSize, TableSize]:
@@ -382,10 +393,11 @@ def require_tables(warehouse: str) -> None:
 def register_tables(spark: SparkSession, warehouse: str, catalog: str | None) -> list[str]:
     """Give every table of a warehouse folder or URI its SQL name; returns the names, sorted.
 
-    A catalog keeps the names itself: they are only listed.
+    A catalog keeps the names itself: it becomes the session's own, where they need no third part.
     """
     if catalog:
-        return _names_in_catalog(spark, catalog)
+        spark.catalog.setCurrentCatalog(catalog)
+        return _tables_in(spark, identifier(catalog))
     names = _tables_below(spark, warehouse)
     for name in names:
         layer, _, table = name.partition(".")
@@ -399,12 +411,14 @@ def register_tables(spark: SparkSession, warehouse: str, catalog: str | None) ->
     return names
 
 
-def _names_in_catalog(spark: SparkSession, catalog: str) -> list[str]:
+def _tables_in(spark: SparkSession, catalog: str) -> list[str]:
+    """`<layer>.<name>` of every table in a catalog, sorted; people may keep views beside them."""
+    schemas = {row[0] for row in spark.sql(f"SHOW SCHEMAS IN {catalog}").collect()}
     return sorted(
-        f"{catalog}.{layer}.{row['tableName']}"
-        for layer in LAYERS
-        for row in spark.sql(f"SHOW TABLES IN {catalog}.{layer}").collect()
-        if not row["isTemporary"]
+        f"{layer}.{table.name}"
+        for layer in schemas.intersection(LAYERS)
+        for table in spark.catalog.listTables(f"{catalog}.{layer}")
+        if not table.isTemporary and "VIEW" not in table.tableType
     )
 
 

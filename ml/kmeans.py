@@ -20,6 +20,7 @@ from pyspark.sql import functions as F
 
 from gold.contracts import ASSET_METRICS
 from gold.returns import FloatArray, IntArray
+from lakehouse.arrow import frame_of
 from lakehouse.errors import NotEnoughData
 from lakehouse.session import activate
 from lakehouse.sql import equals
@@ -156,7 +157,7 @@ def _newest_metrics(context: TaskContext) -> pa.Table:
 
 def _standardised(context: TaskContext, metrics: pa.Table) -> tuple[PipelineModel, DataFrame]:
     """The fitted standardisation, and the symbols that it was fitted to with its results."""
-    symbols = context.spark.createDataFrame(metrics.select(["symbol", *MEASURES]))
+    symbols = frame_of(context.spark, metrics.select(["symbol", *MEASURES]))
     # One partition in symbol order: the start of the algorithm depends on where rows lie.
     symbols = symbols.coalesce(1).sortWithinPartitions("symbol")
     scaler = Pipeline(

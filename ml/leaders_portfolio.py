@@ -18,6 +18,7 @@ from gold.listings import listings
 from gold.random_portfolios import BAND
 from gold.rulebook import Rulebook
 from gold.walk_forward import WalkForward, determination_dates, hold_in_turn, lookbacks
+from lakehouse.arrow import frame_of
 from lakehouse.intervals import instant
 from lakehouse.sql import equals
 from ml import index_plots, kmeans_plots
@@ -198,7 +199,7 @@ def _level_frame(context: TaskContext, made: LeadersPortfolio, stamp: dict[str, 
     if made.walked.levels is None:
         return context.lake.frame(LEADER_LEVELS, [])
     names = level_names(LEADERS, made.walked.has_bitcoin)
-    rows = context.spark.createDataFrame(level_rows(made.walked.levels, names, made.walked.stopped))
+    rows = frame_of(context.spark, level_rows(made.walked.levels, names, made.walked.stopped))
     return rows.withColumns({name: F.lit(value) for name, value in stamp.items()})
 
 

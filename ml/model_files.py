@@ -7,13 +7,20 @@ not have; here the engine itself hands them over, or reads them from a folder th
 from __future__ import annotations
 
 import shutil
+import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pyspark.ml import PipelineModel
     from pyspark.sql import SparkSession
+
+
+# No model takes so long to be written and read: whoever wrote it was killed.
+_LEFT_AFTER_SECONDS = 86_400
 
 
 def save_to_folder(
@@ -30,13 +37,13 @@ def save_to_folder(
         folder: Must not exist yet.
     """
     written = _place(shared, name)
-    model.save(written)
-    files = spark.read.format("binaryFile").option("recursiveFileLookup", "true").load(written)
-    for row in files.select("path", "content").collect():
-        file = folder / row["path"].partition(f"/{name}/")[2]
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(row["content"])
-    shutil.rmtree(written, ignore_errors=True)
+    with _passing_through(written):
+        model.save(written)
+        files = spark.read.format("binaryFile").option("recursiveFileLookup", "true").load(written)
+        for row in files.select("path", "content").collect():
+            file = folder / row["path"].partition(f"/{name}/")[2]
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(row["content"])
 
 
 def load_from_folder(shared: str, name: str, folder: Path) -> PipelineModel:
@@ -52,11 +59,28 @@ def load_from_folder(shared: str, name: str, folder: Path) -> PipelineModel:
     if "://" in shared:
         return PipelineModel.load(_place(shared, name))
     copied = _place(shared, uuid.uuid4().hex)
-    shutil.copytree(folder, copied)
-    try:
+    with _passing_through(copied):
+        shutil.copytree(folder, copied)
         return PipelineModel.load(copied)
+
+
+@contextmanager
+def _passing_through(place: str) -> Iterator[None]:
+    """Remove a model's folder after the block, and before it what killed runs have left there.
+
+    At a URI nothing is removed: the copies there are loaded from.
+    """
+    if "://" in place:
+        yield
+        return
+    for left in Path(place).parent.glob("*"):
+        with suppress(FileNotFoundError):  # another task has just removed its own
+            if time.time() - left.stat().st_mtime > _LEFT_AFTER_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
+    try:
+        yield
     finally:
-        shutil.rmtree(copied, ignore_errors=True)
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def _place(shared: str, name: str) -> str:

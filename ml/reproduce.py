@@ -64,10 +64,11 @@ def reproduce(settings: Settings, reference: str) -> Reproduction:
     with spark_session(settings.spark) as spark:
         context = recorded_context(spark, as_recorded, recorded)
         result = fit_again(context, recorded)
+        warnings = warnings_of(recorded, context)  # a client of Spark Connect asks the server
     return Reproduction(
         title=f"{recorded.task}: run {recorded.mlflow_run_id}",
         notes=_notes(recorded),
-        warnings=warnings_of(recorded, context),
+        warnings=warnings,
         comparisons=compare(
             recorded.metrics, recorded.output, result, BESIDE.get(recorded.task, frozenset())
         ),

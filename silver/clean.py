@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from pyspark.sql import functions as F
 
 from bronze.contracts import ARCHIVE_FILES, ARCHIVE_SYMBOLS, KLINES
+from lakehouse.arrow import frame_of
 from lakehouse.errors import ConservationError, NotEnoughData
 from lakehouse.intervals import interval_micros
 from lakehouse.sql import is_in
@@ -206,11 +207,11 @@ def _write_history(context: TaskContext) -> pa.Table:
     candles = context.lake.read_own(CANDLES).where(scope)
     listed = listings(candles, interval, silver.max_fill_bars).toArrow()
     rows = with_silent_symbols(listed, _named(context))
-    context.lake.replace(LISTINGS, context.spark.createDataFrame(rows), scope)
+    context.lake.replace(LISTINGS, frame_of(context.spark, rows), scope)
     holed = symbols_with_gaps(listed, interval)
     if holed or not context.lake.read_own(GAPS).where(scope).isEmpty():
         inside = candles.where(is_in("symbol", holed))
-        spans = context.spark.createDataFrame(listed)
+        spans = frame_of(context.spark, listed)
         found = gaps(inside, spans, interval, silver.max_fill_bars, silver.outage_share)
         context.lake.replace(GAPS, found, scope)
     return rows

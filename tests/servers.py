@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from lakehouse.packages import resolving_alone
 from lakehouse.session import DELTA_PACKAGE
 
 ROOT = Path(__file__).parents[1]
@@ -23,6 +24,7 @@ SPARK_HOME = Path(sysconfig.get_path("purelib"), "pyspark")
 HOST = "127.0.0.1"
 DEADLINE_SECONDS = 600  # on a slow machine that downloads the packages first
 POLL_SECONDS = 0.05
+RUN_SECONDS = 1800  # of a whole job on a slow machine; one that hangs must end some day
 
 # As docs/connect.md has them.
 CONNECT_CONF = {
@@ -72,7 +74,12 @@ class Cluster:
             capture_output=True,
             text=True,
             check=False,
+            timeout=RUN_SECONDS,
         )
+
+    def apps(self) -> list[set[str]]:
+        """Of each worker, the applications that it had an executor for."""
+        return [{app.name for app in each.glob("app-*")} for each in self.folder.glob("work-*")]
 
 
 @contextmanager
@@ -90,8 +97,8 @@ def standalone_cluster(folder: Path) -> Iterator[Cluster]:
             running.enter_context(server(command, folder, name, port, python))
 
         start("master", port, "master.Master")
-        share = ("--cores", 1, "--memory", "1g", "--work-dir", folder / "work")
         for number in (1, 2):
+            share = ("--cores", 1, "--memory", "1g", "--work-dir", folder / f"work-{number}")
             start(f"worker-{number}", free_port(), "worker.Worker", *share, master)
         yield Cluster(master, python, folder)
 
@@ -116,7 +123,9 @@ def connect_server(folder: Path, conf: Mapping[str, str]) -> Iterator[str]:
     command = [SPARK_HOME / "bin" / "spark-submit", "--master", "local[2]"]
     command += ["--packages", DELTA_PACKAGE, *_as_options(given), "--class"]
     command += ["org.apache.spark.sql.connect.service.SparkConnectServer", "spark-internal"]
-    with server(command, folder, "connect", port):
+    with ExitStack() as running:
+        with resolving_alone():
+            running.enter_context(server(command, folder, "connect", port))
         yield f"sc://{HOST}:{port}"
 
 

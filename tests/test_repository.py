@@ -88,6 +88,18 @@ def test_old_python_is_told_in_one_line(checkout: Path, tmp_path: Path) -> None:
     assert not (checkout / ".venv").exists()
 
 
+@pytest.mark.parametrize("named", ["requirements.txt", "constraints.txt"])
+def test_airflow_is_installed_anew_when_what_it_needs_changes(checkout: Path, named: str) -> None:
+    shutil.copytree(ROOT / "dags", checkout / "dags")
+    for ready in (".venv/.ready", ".venv/bin/uv", ".venv-airflow/.ready"):
+        (checkout / ready).parent.mkdir(parents=True, exist_ok=True)
+        (checkout / ready).touch()
+    assert "uv venv" not in run(["make", "--dry-run", "airflow-test"], checkout).stdout
+    late = (checkout / ".venv-airflow" / ".ready").stat().st_mtime + 10
+    os.utime(checkout / "dags" / named, (late, late))
+    assert "uv venv" in run(["make", "--dry-run", "airflow-test"], checkout).stdout
+
+
 def test_clean_keeps_what_cannot_be_made_again(checkout: Path) -> None:
     kept = sorted(checkout.rglob("*"))
     for name in (".venv/bin/python", "lake/gold/x", "report/index.html", "mlflow.db", "dist/x.whl"):

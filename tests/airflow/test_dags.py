@@ -20,6 +20,7 @@ pytestmark = pytest.mark.airflow
 
 ROOT = Path(__file__).parents[2]
 DAG_FILE = ROOT / "dags" / "candlelake_dags.py"
+RUN_SECONDS = 1800  # of a job on a slow machine; one that hangs must end some day
 BODIES: dict[str, Any] = yaml.safe_load((ROOT / "jobs.yaml").read_text())["resources"]["jobs"]
 
 # One task after another and beside it, with one that does not need all before it.
@@ -64,7 +65,9 @@ def environment(home: Path, **more: str) -> dict[str, str]:
 def airflow(home: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
     command = [str(Path(sys.executable).with_name("airflow")), *arguments]
     given = os.environ | environment(home, **more)
-    return subprocess.run(command, env=given, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command, env=given, capture_output=True, text=True, check=False, timeout=RUN_SECONDS
+    )
 
 
 def run_dag(home: Path, job: str, jobs: Path, **more: str) -> subprocess.CompletedProcess[str]:
@@ -117,7 +120,8 @@ def test_a_task_is_told_its_settings_its_run_and_its_job(dags: ModuleType, name:
     for task in dags.dags[name].tasks:
         launch, _, told = task.bash_command.partition(f" {task.task_id} ")
         assert launch == f"exec {ROOT}/.venv/bin/python {ROOT}/deploy/launch.py"
-        assert told.startswith(f"--conf {ROOT}/conf/sample.yaml --run-id '{{{{ run_id }}}}' --job ")
+        run_id = f"'{name}__{{{{ run_id }}}}'"  # unlike that of another job at the same time
+        assert told.startswith(f"--conf {ROOT}/conf/sample.yaml --run-id {run_id} --job ")
         assert told.split()[7] == name
         assert ("--candles factors" in told) == (name == "factor_model")
 
@@ -240,7 +244,8 @@ def test_a_job_runs_on_the_samples(home: Path, tmp_path: Path) -> None:
         "os._exit(0)"  # delta-rs may abort at the interpreter's own exit, when all is read
     )
     read = [str(ROOT / ".venv" / "bin" / "python"), "-c", script, str(tmp_path / "lake")]
-    runs, bars = json.loads(subprocess.run(read, capture_output=True, check=True).stdout)
+    told = subprocess.run(read, capture_output=True, check=True, timeout=RUN_SECONDS).stdout
+    runs, bars = json.loads(told)
     assert [run[:3] for run in runs] == [
         ["clean_candles", "candles", "succeeded"],
         ["ingest_archive", "candles", "succeeded"],

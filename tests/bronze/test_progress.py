@@ -1,5 +1,9 @@
 import io
+import json
 import logging
+import os
+import subprocess
+import sys
 
 import pytest
 from rich.console import Console
@@ -55,3 +59,33 @@ def test_a_terminal_sees_a_bar_and_a_pipe_does_not() -> None:
         progress.done(1_000_000)
     assert isinstance(pipe.file, io.StringIO)
     assert pipe.file.getvalue() == ""
+
+
+@pytest.mark.parametrize("log_format", ["plain", "json"])
+def test_neither_a_bar_nor_a_spinner_stands_between_json_lines(log_format: str) -> None:
+    script = (
+        "import sys\n"
+        "from bronze.progress import landing_progress\n"
+        "from lakehouse.console import err\n"
+        "from lakehouse.logs import configure_logs, remark\n"
+        "configure_logs(sys.argv[1])\n"
+        "with err.status('starting Spark'):\n"
+        "    pass\n"
+        "with landing_progress(err) as progress:\n"
+        "    progress.plan(4, 4_000_000)\n"
+        "    progress.done(1_000_000)\n"
+        "remark('more are there')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, log_format],
+        env=os.environ | {"FORCE_COLOR": "1", "TERM": "xterm"},  # a terminal, as rich sees it
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    if log_format == "json":
+        (line,) = map(json.loads, done.stderr.splitlines())
+        assert (line["level"], line["message"]) == ("warning", "more are there")
+    else:
+        for shown in ("starting Spark", "landing 1/4", "more are there"):
+            assert shown in done.stderr

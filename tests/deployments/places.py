@@ -1,19 +1,24 @@
-"""A working directory with a small archive of real candles, and runs of the medallion in it."""
+"""A working directory with a small archive of real candles, and runs of the jobs in it."""
 
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from tests.digests import table_digests
+from tests.servers import RUN_SECONDS
 
 ROOT = Path(__file__).parents[2]
 CONF = ROOT / "conf" / "sample.yaml"
 LAYERS = ("bronze", "silver", "gold", "ml")
 COINS = ("BTC", "ETH", "SOL", "XRP", "BNB", "DOGE", "ADA", "LINK")
 MONTHS = ("2025-01", "2025-02", "2025-03")
+DAYS = ("2026-02-01", "2026-02-02", "2026-02-03")
+"""Of minute candles, for the factor model."""
+JOBS = ("medallion", "factor_model")
 
 LOCAL = {"spark.master": "local[2]", "spark.conf": "{spark.driver.memory: 1g}"}
 """A run on this machine alone."""
@@ -47,14 +52,20 @@ class Place:
         return ["--conf", str(CONF), *pairs]
 
     def run(self, also: Mapping[str, object]) -> None:
-        """`candlelake run medallion` in a process of its own."""
+        """All jobs, each in a process of its own."""
+        for job in JOBS:
+            self.call(["run", job], also)
+
+    def call(self, command: Iterable[str], also: Mapping[str, object]) -> None:
+        """`candlelake` in a process of its own."""
         program = str(Path(sys.executable).with_name("candlelake"))
         done = subprocess.run(
-            [program, "run", "medallion", *self.options(also)],
+            [program, *command, *self.options(also)],
             cwd=self.folder,
             capture_output=True,
             text=True,
             check=False,
+            timeout=RUN_SECONDS,
         )
         assert done.returncode == 0, done.stdout + done.stderr
 
@@ -65,11 +76,15 @@ class Place:
 
 def place(folder: Path) -> Place:
     """A new one."""
-    for coin in COINS:
-        for month in MONTHS:
-            samples = ROOT / "samples" / "data/futures/um/monthly/klines" / f"{coin}USDT" / "4h"
-            for file in samples.glob(f"*-{month}.zip*"):
-                to = folder / "archive" / file.relative_to(ROOT / "samples")
-                to.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(file, to)
+    klines = ROOT / "samples" / "data/futures/um"
+    months = [
+        klines.glob(f"monthly/klines/{coin}USDT/4h/*-{month}.zip*")
+        for coin in COINS
+        for month in MONTHS
+    ]
+    days = [klines.glob(f"daily/klines/*/1m/*-{day}.zip*") for day in DAYS]
+    for file in chain(*months, *days):
+        to = folder / "archive" / file.relative_to(ROOT / "samples")
+        to.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(file, to)
     return Place(folder)

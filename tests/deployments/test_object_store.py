@@ -43,7 +43,8 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[fs.FileSy
 
 def test_archive_and_tables_in_an_object_store(store: fs.FileSystem, tmp_path: Path) -> None:
     local, there = place(tmp_path / "local"), place(tmp_path / "there")
-    local.run(LOCAL)
+    medallion = ["run", "medallion"]
+    local.call(medallion, LOCAL)
     fs.copy_files(str(there.folder / "archive"), "archive/mirror", destination_filesystem=store)
     also = {
         "warehouse": "s3a://lake/tables",
@@ -51,7 +52,7 @@ def test_archive_and_tables_in_an_object_store(store: fs.FileSystem, tmp_path: P
         "spark.conf.spark.jars.packages": PACKAGE,
         "spark.conf.spark.hadoop.fs.s3a.path.style.access": "true",
     }
-    there.run({**LOCAL, **also})
+    there.call(medallion, {**LOCAL, **also})
     assert not (there.folder / "lake").exists()
     # Its digest is taken of a copy on this machine.
     fs.copy_files("lake/tables", str(tmp_path / "copy"), source_filesystem=store)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.deployments.places import LOCAL, place
-from tests.servers import Cluster, connect_server, standalone_cluster
+from tests.deployments.places import JOBS, LOCAL, place
+from tests.servers import RUN_SECONDS, Cluster, connect_server, standalone_cluster
 from tests.wheels import build_wheel
 
 pytestmark = pytest.mark.deployment
@@ -34,9 +34,10 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built.rename(built.with_suffix(".zip"))
 
 
-def test_a_run_makes_every_table_of_the_medallion(local: dict[str, str]) -> None:
+def test_the_jobs_make_every_table(local: dict[str, str]) -> None:
     empty = {name for name, digest in local.items() if digest.startswith("0 rows")}
-    assert len(local) > 20
+    assert len(local) > 25
+    assert {"gold.factor_returns", "gold.factor_exposures"} < local.keys()
     assert empty <= {"bronze.rejected_lines", "silver.rejected_candles", "silver.gaps"}
 
 
@@ -44,21 +45,29 @@ def test_spark_submit_on_a_standalone_cluster(
     cluster: Cluster, wheel: Path, local: dict[str, str], tmp_path: Path
 ) -> None:
     hidden = [str(cluster.python), "-c", "import pyspark, numpy, lakehouse"]
-    refused = subprocess.run(hidden, cwd=tmp_path, capture_output=True, text=True, check=False)
+    refused = subprocess.run(
+        hidden, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=RUN_SECONDS
+    )
     assert "No module named 'lakehouse'" in refused.stderr
 
     here = place(tmp_path)
     options = here.options({"spark.master": "null"})
-    for arguments in (["ingest_archive", *options], ["run", "medallion", *options]):
-        done = cluster.submit(wheel, arguments, tmp_path)
+    commands = (["ingest_archive"], *(["run", job] for job in JOBS))
+    for command in commands:
+        done = cluster.submit(wheel, [*command, *options], tmp_path)
         assert done.returncode == 0, done.stdout + done.stderr
     assert here.digests() == local
-    # Both workers had an executor for each of the two.
-    assert len(list((cluster.folder / "work").glob("app-*/*/stderr"))) == 4
+    one, other = cluster.apps()
+    assert one == other, "each of them had executors of both workers"
+    assert len(one) == len(commands)
 
 
 def test_spark_connect(local: dict[str, str], tmp_path: Path) -> None:
     here = place(tmp_path / "client")
     with connect_server(tmp_path / "server", {"spark.driver.memory": "1g"}) as address:
         here.run({"spark.remote": address})
-    assert here.digests() == local
+        assert here.digests() == local
+        # Fitted again on the server, a model is that of its record to the last bit.
+        for model in ("pca", "kmeans", "gbt"):
+            champion = f"models:/candlelake-{model}-um-4h@champion"
+            here.call(["reproduce", champion], {"spark.remote": address})

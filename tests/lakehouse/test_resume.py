@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,8 @@ from click.testing import CliRunner, Result
 from lakehouse import cli, resume, runner
 from lakehouse.contracts import Column, TableContract
 from lakehouse.errors import NotEnoughData
-from lakehouse.runs import TASK_RUNS
+from lakehouse.runs import TASK_RUNS, TaskRun, record
+from lakehouse.settings import Settings, load_settings
 from lakehouse.tables import Lake
 from lakehouse.tasks import Task, TaskContext, TaskOutcome
 
@@ -144,7 +146,7 @@ def test_a_failed_run_is_shown_and_resumed(
     (run_id,) = {row["run_id"] for row in failed.values()}
     (newest,) = cells(house.call("runs"))
     assert (newest[0], newest[1], newest[4:]) == (run_id, "j", ["3", "0", "1", "1", "failed"])
-    shown = {row[0]: row[1:] for row in cells(house.call("runs", run_id))}
+    shown = {row[1]: row[2:] for row in cells(house.call("runs", run_id))}
     assert shown.keys() == JOB.keys()
     rows = slice(3, None)
     assert shown["first"][rows] == ["0", "1", "first done", "", "gold.done 1"]
@@ -191,6 +193,59 @@ def test_a_failed_run_is_shown_and_resumed(
     assert house.call("run", "j", "--resume").exit_code == 0
     assert house.tasks() == before
     assert "not run again, though the code has changed since: first" in caplog.messages
+
+
+OLDER = replace(
+    TASK_RUNS,
+    columns=tuple(each for each in TASK_RUNS.columns if each.name not in TASK_RUNS.added),
+    added=(),
+)
+
+
+def recorded(job: str, settings: Settings) -> TaskRun:
+    at = datetime(2025, 1, 1, tzinfo=UTC)
+    return TaskRun(
+        run_id="scheduled__2025-01-01",
+        task="first",
+        job=job,
+        status="succeeded",
+        started_at=at,
+        ended_at=at,
+        message="done",
+        figures={},
+        rows_in=1,
+        rows_out=1,
+        read_versions={},
+        written_versions={},
+        settings_digest=settings.digest(),
+        settings=settings.as_json(),
+        code_version="older",
+        market="um",
+        interval="4h",
+    )
+
+
+def test_two_jobs_may_have_a_run_of_one_name(house: House, spark: SparkSession) -> None:
+    settings = load_settings(house.folder / "conf" / "sample.yaml")
+    settings = settings.model_copy(update={"warehouse": str(house.folder / "lake")})
+    for job in ("j", "other", "j"):
+        record(spark, settings, recorded(job, settings))
+    runs = cells(house.call("runs"))
+    assert sorted(row[1] for row in runs) == ["j", "other"]
+    tasks = cells(house.call("runs", runs[0][0]))
+    assert [row[:2] for row in tasks] == [["j", "first"], ["other", "first"]]
+
+
+def test_a_look_at_runs_of_an_older_release_leaves_their_table_as_it_is(
+    house: House, settings: Settings
+) -> None:
+    row = asdict(recorded("j", settings))
+    house.lake.append(OLDER, house.lake.frame(OLDER, [row]))
+    version = house.lake.version(OLDER)
+    (run,) = cells(house.call("runs"))
+    assert cells(house.call("runs", run[0]))[0][5:7] == ["NULL", "NULL"]
+    assert "had other settings" in house.call("run", "j", "--resume").stderr
+    assert house.lake.version(OLDER) == version
 
 
 def test_a_run_that_is_not_there_is_named(house: House) -> None:

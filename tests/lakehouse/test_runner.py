@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from lakehouse import runner, tasks
 from lakehouse.errors import EnvironmentProblem, JobError, NotEnoughData
 from lakehouse.interruption import stop_event
-from lakehouse.jobs import ALL_SUCCESS, AT_LEAST_ONE_SUCCESS, Job, JobTask
+from lakehouse.job_file import ALL_SUCCESS, AT_LEAST_ONE_SUCCESS
+from lakehouse.jobs import Job, JobTask
 from lakehouse.runner import JobResult, run_job
 from lakehouse.runs import TaskRun
 from lakehouse.settings import load_settings

@@ -1,5 +1,11 @@
+import fcntl
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
+from lakehouse import packages, session
 from lakehouse.errors import EnvironmentProblem
 from lakehouse.session import spark_session
 from lakehouse.settings import SparkSettings
@@ -19,3 +25,77 @@ def test_a_connect_server_that_is_not_there_is_told_at_once(
         spark_session(SparkSettings(remote=address.format(port=free_port()))),
     ):
         raise AssertionError("there is a session")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wrong"),
+    [
+        (["clean_candles"], "Missing option '--conf'"),
+        (["clean_candles", "--conf", "x.yaml", "--no-such"], "No such option"),
+    ],
+)
+def test_spark_submit_says_how_a_task_is_used_without_a_trace(
+    arguments: list[str], wrong: str
+) -> None:
+    script = str(Path(__file__).parents[2] / "deploy" / "launch.py")
+    done = subprocess.run(
+        [sys.executable, script, *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert wrong in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def is_resolving() -> bool:
+    """Whether anybody has the packages alone."""
+    with packages.LOCK.open("a") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+class Builder:
+    """What makes a session, up to the moment at which Spark would download its packages."""
+
+    def __init__(self) -> None:
+        self.conf: dict[str, str] = {}
+        self.was_alone: bool | None = None
+
+    def appName(self, _: str) -> "Builder":
+        return self
+
+    def master(self, _: str) -> "Builder":
+        return self
+
+    def config(self, key: str, value: str) -> "Builder":
+        self.conf[key] = value
+        return self
+
+    def getOrCreate(self) -> None:
+        self.was_alone = is_resolving()
+        raise RuntimeError("no session is wanted")
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_one_process_at_a_time_downloads_packages(
+    there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two that start at once on a machine without the jars would both fail."""
+    for name in session._DELTA_JARS if there else ():
+        (tmp_path / f"io.delta_{name}-{session.DELTA_RELEASE}.jar").touch()
+    builder = Builder()
+    monkeypatch.setattr(packages, "LOCK", tmp_path / "lock")  # and not of the machine
+    monkeypatch.setattr(session, "_IVY_JARS", tmp_path)
+    monkeypatch.setattr(session, "_current", None)  # the tests' own session
+    monkeypatch.setattr("pyspark.sql.SparkSession.getActiveSession", lambda: None)
+    monkeypatch.setattr("pyspark.sql.SparkSession.builder", builder)
+    with (
+        pytest.raises(EnvironmentProblem, match="no session is wanted"),
+        spark_session(SparkSettings(master="local[1]")),
+    ):
+        raise AssertionError("there is a session")
+    assert ("spark.jars.packages" in builder.conf) == (not there)
+    assert builder.was_alone == (not there)
+    assert not is_resolving()

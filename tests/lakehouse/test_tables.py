@@ -8,12 +8,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from threading import Barrier
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import polars as pl
+import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
 from lakehouse import creation, tables
+from lakehouse.arrow import frame_of
 from lakehouse.contracts import Column, TableContract
 from lakehouse.errors import TableError, WriteConflict
 from lakehouse.tables import Lake, register_tables, require_tables
@@ -298,6 +301,54 @@ def test_every_warehouse_has_its_own_tables_behind_the_sql_names(
     spark.sql("DROP TABLE gold.bars")
     assert rows_in(two) == [row(1), row(2)]  # a name is gone, not the table
     assert register_tables(spark, f"{uri}/gold", None) == []
+
+
+def test_arrow_rows_are_a_frame_even_if_there_is_none(spark: SparkSession) -> None:
+    schema = pa.schema(
+        [
+            pa.field("id", pa.int64(), nullable=False),
+            ("at", pa.timestamp("us", "UTC")),
+            ("parts", pa.list_(pa.struct({"name": pa.string(), "n": pa.int32()}))),
+        ]
+    )
+    given = pa.Table.from_pylist([{"id": 1, "at": AT, "parts": [{"name": "a", "n": 2}]}], schema)
+    for table in (given, given.slice(1)):
+        frame = frame_of(spark, table)
+        assert frame.toArrow().to_pylist() == table.to_pylist()
+        assert [field.dataType.simpleString() for field in frame.schema] == [
+            *("bigint", "timestamp", "array<struct<name:string,n:int>>"),
+        ]
+
+
+def test_a_catalog_keeps_the_names_and_people_their_views_beside_them(
+    spark: SparkSession,
+) -> None:
+    mine = replace(BARS, name=f"bars_{uuid4().hex}")
+    lake = Lake(spark, "anywhere", "spark_catalog")
+    view = f"gold.view_of_{mine.name}"
+    try:
+        lake.append(mine, lake.frame(mine, [row(1)]))
+        spark.sql(f"CREATE VIEW {view} AS SELECT 1 AS one")
+        for names in (lake.tables(), register_tables(spark, "anywhere", "spark_catalog")):
+            assert mine.full_name in names
+            assert view not in names
+        # As `candlelake history` and `candlelake sql` name it, whatever keeps the tables.
+        assert spark.sql(f"DESCRIBE HISTORY {mine.full_name}").count() == 2
+        assert lake.maintain(mine.full_name, None)[1].files == 1
+    finally:
+        spark.sql(f"DROP VIEW IF EXISTS {view}")
+        spark.sql(f"DROP TABLE IF EXISTS spark_catalog.{mine.full_name}")
+
+
+@pytest.mark.parametrize(
+    ("catalog", "quoted"), [("lake_1", "lake_1"), ("my-lake", "`my-lake`"), ("2024", "`2024`")]
+)
+def test_a_catalog_may_have_any_name(spark: SparkSession, catalog: str, quoted: str) -> None:
+    name = Lake(spark, "anywhere", catalog).name(BARS)
+    assert name == f"{quoted}.gold.bars"
+    # Spark reads three parts, and knows no such catalog.
+    with pytest.raises(Exception, match=rf"NAMESPACE.* `{catalog}`\.`gold`\.`bars`"):
+        spark.sql(f"SELECT * FROM {name}").collect()
 
 
 def test_a_warehouse_may_be_a_uri(spark: SparkSession, tmp_path: Path) -> None:

@@ -1,3 +1,7 @@
+import os
+import time
+from pathlib import Path
+
 import mlflow
 import pandas as pd
 import pytest
@@ -30,6 +34,11 @@ def test_the_champion_moves_to_a_better_version_alone(
     name = "candlelake-made_up-spot-4h"
     client = mlflow.MlflowClient()
     champions, reasons = [], []
+    folder = Path(spot.warehouse, "_models")
+    killed, busy = folder / "of a killed run", folder / "of a run that goes on"
+    for each in (killed, busy):
+        each.mkdir(parents=True)
+    os.utime(killed, (time.time() - 2 * 86_400,) * 2)
     for value in (None, -0.2, -0.3, -0.2, 0.1, None):
         with tracked_run(context, "made_up", "walk_forward") as run:
             run.log_metrics({"oos_r2": value} if value is not None else {"rmse": 1.0})
@@ -52,3 +61,4 @@ def test_the_champion_moves_to_a_better_version_alone(
     champion, loaded = load_champion(context, "made_up")  # and not the newest
     assert (champion.version, champion.reason) == (5, reasons[4])
     assert len(loaded.stages) == 1
+    assert [each.name for each in folder.iterdir()] == [busy.name]

@@ -1,7 +1,10 @@
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 import mlflow
@@ -26,6 +29,9 @@ from tests.conftest import ContextFactory
 from tests.ml import market
 from tests.ml.conftest import Trained
 from tests.pipelines import interpreted
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 SCOPE = equals({"market": "um", "interval": "4h"})
 
@@ -68,6 +74,28 @@ def test_a_model_is_had_again_to_the_last_bit_from_the_versions_it_read(
     [warning] = done.warnings  # the run's code was called "test"
     assert "made by code test" in warning
     assert code_version("ml") in warning
+
+
+def test_the_engine_is_asked_for_its_release_while_it_is_there(
+    trained_once: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = []
+
+    @contextmanager
+    def session(_: object) -> "Iterator[SparkSession]":
+        there.append(trained_once.spark)
+        yield trained_once.spark
+        there.clear()
+
+    for name, stub in {
+        "spark_session": session,
+        "fit_again": lambda *_: None,
+        "compare": lambda *_: (),
+        "libraries": lambda _: "an engine" if there else "none",
+    }.items():
+        monkeypatch.setattr(f"ml.reproduce.{name}", stub)
+    done = reproduce(trained_once.settings, "models:/candlelake-kmeans-um-4h/1")
+    assert "this is an engine" in done.warnings[1]
 
 
 @pytest.mark.parametrize(
