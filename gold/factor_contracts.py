@@ -124,7 +124,7 @@ FACTOR_EXPOSURES = TableContract(
             "r2",
             "DOUBLE",
             "1 - residual / total sum of squares; NULL where the coefficients are, and for a coin "
-            "that does not vary",
+            "that does not vary, or by 1e-5 of its mean at most",
         ),
         Column(
             "adj_r2", "DOUBLE", "1 - (1 - r2)(bars - 1) / (bars - coefficients); NULL where r2 is"

@@ -25,6 +25,9 @@ _COINS: Final = 8
 # Normal equations lose twice the digits of the condition number: above this, fewer than 4 are left.
 _ILL_CONDITIONED: Final = 1e6
 
+# Share of the sum of squares that is about the mean: below, their difference has few digits left.
+_LEAST_SPREAD: Final = 1e-10
+
 
 @dataclass(frozen=True)
 class RollingRidge:
@@ -36,8 +39,9 @@ class RollingRidge:
 
     Attributes:
         coefficients: (1 + k, N, T): the constant, then the factors in their order.
-        r2: (N, T) 1 - residual / total sum of squares about the mean. NaN for a coin whose
-            returns are all equal within the window.
+        r2: (N, T) 1 - residual / total sum of squares about the mean, never above 1. NaN for a coin
+            whose returns are equal within the window, or differ by a hundred-thousandth of their
+            mean at most.
         adj_r2: (N, T) `1 - (1 - r2)(n - 1) / (n - k - 1)` over n bars; NaN where n <= k + 1.
         residual_variance: (N, T) residual sum of squares / (n - 1); NaN where n is 1.
         bars: (N, T) bars of the window at which the factors and the coin have a return.
@@ -176,7 +180,6 @@ def _fit(
     segments, size = series.segments, 1 + len(series.x)
     constant = series.present[None].astype(np.float64)
     entries = np.triu_indices(size)
-    is_constant = _constant_in_window(series.present, series.y, segments.window)
     for tile in _tiles(segments):
         x = np.concatenate([segments.cut(rows, tile.segments) for rows in (constant, series.x)])
         gram = _window_sums(x, x, entries)
@@ -195,6 +198,7 @@ def _fit(
             pairs = np.indices((size, rows.size)).reshape(2, -1)
             right = _window_sums(x, y, (pairs[0], pairs[1])).reshape(size, rows.size, -1)
             total = squares - right[0] * right[0] / np.maximum(bars, 1)
+            total[total <= _LEAST_SPREAD * squares] = np.nan
             explained = np.empty_like(squares)
             solve(gram, ridge, right, explained)
             residual = np.maximum(squares - explained, 0)
@@ -203,7 +207,6 @@ def _fit(
             result.coefficients[:, rows, tile.ends] = tile.inner_of(right, segments)
             with np.errstate(invalid="ignore", divide="ignore"):
                 r2 = tile.inner_of(1 - residual / total, segments)
-            r2[is_constant[chosen, tile.ends]] = np.nan
             variance = tile.inner_of(residual / about_mean, segments)
             result.r2[rows, tile.ends] = r2
             result.adj_r2[rows, tile.ends] = 1 - (1 - r2) * adjustment
@@ -223,18 +226,3 @@ def _window_sums(x: FloatArray, y: FloatArray, pairs: tuple[IntArray, IntArray])
     sums = np.empty((pairs[0].size, x.shape[1] - 1, *x.shape[2:]))
     sums_of_products(x, y, *pairs, sums)
     return sums.reshape(pairs[0].size, -1)
-
-
-def _constant_in_window(present: BoolArray, y: FloatArray, window: int) -> BoolArray:
-    """(n, T) whether the bars of a window have one and the same return, or there is none.
-
-    Counted in whole numbers: a sum of squares about the mean is rarely exactly 0.
-    """
-    values = y[:, present]
-    changes = np.zeros((len(y), values.shape[1] + 1), dtype=np.int32)
-    np.cumsum(values[:, 1:] != values[:, :-1], axis=1, out=changes[:, 1:-1])
-    number = np.cumsum(present)
-    # Number among the bars that are present of a window's first and last.
-    last = number[window - 1 :] - 1
-    first = np.minimum((number - present)[: last.size], np.maximum(last, 0))
-    return np.equal(changes[:, np.maximum(last, 0)], changes[:, first])

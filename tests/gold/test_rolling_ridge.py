@@ -213,6 +213,18 @@ def test_a_constant_coin_has_no_r2(level: float) -> None:
     assert np.isfinite(found.r2[[0, 2]]).all()
 
 
+@pytest.mark.parametrize("spread", [1e-15, 1e-9, 1e-6, 1e-2, 1.0])
+def test_a_coin_that_hardly_varies_about_its_mean_has_a_true_r2_or_none(spread: float) -> None:
+    x, y = made_up(5)
+    y[1] = 0.1 + spread * y[1]
+    found = rolling_ridge(x, y, 0, 40, RIDGE).r2[1]
+    assert np.isnan(found).all() == (spread < 1e-4)
+    for end in np.flatnonzero(np.isfinite(found)):
+        expected = exact_ridge(x[:, end : end + 40], y[1, end : end + 40], RIDGE)
+        assert found[end] <= 1
+        assert found[end] == pytest.approx(expected.r2, abs=1e-3)
+
+
 def test_a_flat_stretch_ends_with_the_first_move() -> None:
     x, y = made_up(6)
     y[0, :60] = 0.0
