@@ -147,7 +147,7 @@ def whole_files(spark: SparkSession, root: str, files: Sequence[FileToRead]) -> 
     def read(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for numbers, bodies in _together(_whole_bodies(root, batches)):
             for some, whole in _parsed(numbers, bodies):
-                yield from _with_facts(some, whole).to_batches(max_chunksize=_BATCH_ROWS)
+                yield from with_facts(some, whole).to_batches(max_chunksize=_BATCH_ROWS)
 
     keys = [key_of(file.source_file) for file in files]
     named = pa.table(
@@ -277,7 +277,7 @@ def _parsed(numbers: list[int], bodies: list[bytes]) -> Iterator[tuple[list[int]
             yield [number], alone
 
 
-def _with_facts(numbers: list[int], whole: WholeLines) -> pa.Table:
+def with_facts(numbers: list[int], whole: WholeLines) -> pa.Table:
     """Candles with the number of their file, and in a file's first row what to know of the file."""
     starts = np.cumsum(whole.counts) - whole.counts
     # Of one chunk each, and without a NULL.
