@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from lakehouse.contracts import TableContract
@@ -12,12 +13,13 @@ if TYPE_CHECKING:
     from pyspark.sql.types import StructType
 
 
-def conform(contract: TableContract, frame: DataFrame) -> DataFrame:
+def conform(contract: TableContract, frame: DataFrame, types: Mapping[str, str]) -> DataFrame:
     """The contract's columns in its order; drift is an error, never merged in silence.
 
     Args:
         contract: The table.
         frame: Rows for it.
+        types: Types of the table's columns, as `column_types` gives them.
 
     Raises:
         TableError: The frame has other columns, or a column of another type.
@@ -26,7 +28,6 @@ def conform(contract: TableContract, frame: DataFrame) -> DataFrame:
         missing = sorted(set(contract.column_names) - set(frame.columns))
         unknown = sorted(set(frame.columns) - set(contract.column_names))
         raise TableError(f"{contract.full_name}: missing columns {missing}, unknown {unknown}")
-    types = contract_types(contract)
     # Delta would cast, and make 1 of 1.7.
     other = [
         f"{name} is {given} and not {types[name]}"

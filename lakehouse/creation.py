@@ -1,8 +1,7 @@
 """Two tasks that create one table at once, and one that was killed as it did.
 
 Delta makes a table's folder before its first commit. Meanwhile `CREATE TABLE IF NOT EXISTS` takes
-the folder for the table and does nothing, and the table cannot be read. A writer that does not see
-yet that the table has been made tries to make it, and is told that it is there.
+the folder for the table and does nothing, and the table cannot be read.
 """
 
 import time
@@ -13,11 +12,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_fixe
 
 from lakehouse.errors import TableError
 
-_HALF_MADE = (
-    "DELTA_TABLE_NOT_FOUND",
-    "DELTA_CREATE_TABLE_WITH_NON_EMPTY_LOCATION",
-    "TABLE_OR_VIEW_ALREADY_EXISTS",
-)
+_HALF_MADE = ("DELTA_TABLE_NOT_FOUND", "DELTA_CREATE_TABLE_WITH_NON_EMPTY_LOCATION")
 _LOOKS = 20
 _SECONDS_BETWEEN_LOOKS = 0.5
 _pause = time.sleep
@@ -29,7 +24,7 @@ def until_made(make: Callable[[], T], folder: str) -> T:
     """What `make` returns, once no other task is in the middle of creating the table.
 
     Args:
-        make: Creates the table unless it is there, and looks at it or writes into it.
+        make: Creates the table unless it is there, and looks at it.
         folder: The table's, for the error.
 
     Raises:

@@ -13,7 +13,6 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from threading import Lock
@@ -33,7 +32,7 @@ from lakehouse.table_sql import (
 )
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
+    from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.types import StructType
 
 log = logging.getLogger(__name__)
@@ -301,7 +300,9 @@ class Lake:
     def _write(self, contract: TableContract, frame: DataFrame, where: str | None) -> int:
         self.create(contract)
         started = time.monotonic()
-        conforming = conform(contract, frame)
+        # Read anew, which also shows Delta a table that another task has just made.
+        types = column_types(self._spark.table(self.name(contract)).schema)
+        conforming = conform(contract, frame, types)
         version = None
         if where is not None and self.is_unwritten(contract):
             version = self._commit_first(contract, conforming)
@@ -322,7 +323,7 @@ class Lake:
         token = uuid.uuid4().hex
         writer = frame.write.format("delta").mode("append").options(**_FIRST, userMetadata=token)
         try:
-            self._save(contract, writer)
+            writer.saveAsTable(self.name(contract))
         except Exception as error:
             if not _is_conflict(error):
                 raise
@@ -337,15 +338,10 @@ class Lake:
         else:
             writer = writer.mode("overwrite").option("replaceWhere", where)
         with _conflict_named(contract.full_name):
-            self._save(contract, writer)
+            writer.saveAsTable(self.name(contract))
         version = self._note_commit(contract, token)
         # Delta commits no append without rows: the newest version is then as good as its own.
         return self.version(contract) if version is None else version
-
-    def _save(self, contract: TableContract, writer: DataFrameWriter) -> None:
-        # Another task may have made the table a moment ago.
-        save = partial(writer.saveAsTable, self.name(contract))
-        until_made(save, self._location(contract.full_name))
 
     def _note_commit(self, contract: TableContract, token: str) -> int | None:
         """Count the rows of our commit; returns its version, None when Delta made none."""
