@@ -17,7 +17,7 @@ from pyspark.sql import DataFrame
 from bronze.conditions import in_files
 from bronze.contracts import ARCHIVE_FILES, KLINES, REJECTED_LINES
 from bronze.differences import NO_DIFFERENCE, Difference, Replacement, differences
-from bronze.ledger import Ledger, LedgerRow, is_cut_short
+from bronze.ledger import Ledger, LedgerRow, as_frame, is_cut_short
 from bronze.loading import FileToRead, klines_of, rejected_lines_of
 from bronze.plan import CUT_SHORT, daily_files_of
 from lakehouse.contracts import TableContract
@@ -100,7 +100,7 @@ def commit_files(
         changed = {**changed, **_undo(context, {name: changed[name] for name in undone}, undone)}
     new = {**changed, **{name: _emptied(row) for name, row in superseded.items()}}
     new = {name: {**row, "former": former.get(name, row["former"])} for name, row in new.items()}
-    _replace_ledger(context, new)
+    context.lake.replace(ARCHIVE_FILES, as_frame(context, new.values()), _files(context, new))
     ledger.update(new, context.lake.written_versions.get(KLINES.full_name))
     replacements = [
         Replacement(
@@ -148,12 +148,7 @@ def _mark(
             }
             for row in replaced
         }
-        _replace_ledger(context, rows)
-
-
-def _replace_ledger(context: TaskContext, rows: Mapping[str, LedgerRow]) -> None:
-    frame = context.lake.frame(ARCHIVE_FILES, list(rows.values()))
-    context.lake.replace(ARCHIVE_FILES, frame, _files(context, rows))
+        context.lake.replace(ARCHIVE_FILES, as_frame(context, rows.values()), _files(context, rows))
 
 
 def _emptied(row: LedgerRow) -> LedgerRow:

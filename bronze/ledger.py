@@ -6,22 +6,41 @@ only of the files that a run reads.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyspark.sql import DataFrame
 
 from bronze.contracts import ARCHIVE_FILES, KLINES
 from bronze.plan import CUT_SHORT, LedgerEntry
-from lakehouse.arrow import arrow_schema
 from lakehouse.sql import equals
 from lakehouse.tasks import TaskContext
 
 LedgerRow = dict[str, Any]
 
-_SCHEMA = arrow_schema(ARCHIVE_FILES)
+_FORMER = pa.list_(
+    pa.struct(
+        [
+            ("sha256", pa.string()),
+            ("rows", pa.int64()),
+            ("ingested_at", pa.timestamp("us", "UTC")),
+            ("replaced_at", pa.timestamp("us", "UTC")),
+            ("version", pa.int64()),
+        ]
+    )
+)
+_ARROW_TYPES = {
+    "STRING": pa.string(),
+    "BIGINT": pa.int64(),
+    "BOOLEAN": pa.bool_(),
+    "TIMESTAMP": pa.timestamp("us", "UTC"),
+}
+_SCHEMA = pa.schema(
+    [(column.name, _ARROW_TYPES.get(column.type, _FORMER)) for column in ARCHIVE_FILES.columns]
+)
 _ENTRY = tuple(each.name for each in fields(LedgerEntry))
 
 # What of a row names the run and not the file.
@@ -82,6 +101,11 @@ class Ledger:
         """Leave out files that have been taken from the table."""
         for name in names:
             del self.entries[name]
+
+
+def as_frame(context: TaskContext, rows: Iterable[LedgerRow]) -> DataFrame:
+    """Ledger rows with the columns of bronze.archive_files."""
+    return context.spark.createDataFrame(pa.Table.from_pylist(list(rows), _SCHEMA))
 
 
 def is_cut_short(row: LedgerRow | None) -> bool:

@@ -42,8 +42,3 @@ def conform(contract: TableContract, frame: DataFrame, types: Mapping[str, str])
 def column_types(schema: StructType) -> dict[str, str]:
     """Column -> its type, as Spark spells it."""
     return {field.name: field.dataType.simpleString() for field in schema.fields}
-
-
-def contract_types(contract: TableContract) -> dict[str, str]:
-    """Column -> its type, spelled likewise."""
-    return {column.name: "".join(column.type.split()).lower() for column in contract.columns}

@@ -41,8 +41,6 @@ _DELTA_CONF = {
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
     # A partition's values stand in its path and in Delta's log: no row need repeat them.
     "spark.databricks.delta.properties.defaults.writePartitionColumnsToParquet": "false",
-    # Each commit would list a small table's files once more, with a query, for nobody to read.
-    "spark.databricks.delta.allFilesInCrc.enabled": "false",
     "spark.log.level": "ERROR",
     # A VACUUM lists folders in so many tasks, however few there are; Spark's default is 10,000.
     "spark.sql.sources.parallelPartitionDiscovery.parallelism": "32",

@@ -86,6 +86,11 @@ def retention_statements(name: str, given: Mapping[str, str], days: int | None) 
     return [f"ALTER TABLE {name} SET TBLPROPERTIES ({_pairs(differing)})"] if differing else []
 
 
+def schema_of(contract: TableContract) -> str:
+    """Names and types of the columns, as `createDataFrame` takes them."""
+    return ", ".join(f"`{column.name}` {column.type}" for column in contract.columns)
+
+
 def _definitions(columns: Iterable[Column]) -> str:
     return ", ".join(
         f"`{column.name}` {column.type}{'' if column.nullable else ' NOT NULL'} "

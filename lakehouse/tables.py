@@ -13,26 +13,25 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from lakehouse.conformity import column_types, conform, contract_types
+from lakehouse.conformity import column_types, conform
 from lakehouse.contracts import LAYERS, TableContract
 from lakehouse.creation import until_made
 from lakehouse.errors import TableError, WriteConflict
-from lakehouse.history import Commit, commit_files, commits_in_folder, commits_of
 from lakehouse.sql import literal
 from lakehouse.table_sql import (
     create_statement,
     renewal_statements,
     retention_statements,
+    schema_of,
 )
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame, Row, SparkSession
     from pyspark.sql.types import StructType
 
 log = logging.getLogger(__name__)
@@ -43,7 +42,7 @@ _created: WeakKeyDictionary[SparkSession, dict[str, TableContract]] = WeakKeyDic
 # Tables that a session has seen more than the creation of.
 _written: WeakKeyDictionary[SparkSession, set[str]] = WeakKeyDictionary()
 
-_CREATION = f"{0:020}"
+_CREATION = f"{0:020}.json"
 
 _renewing = Lock()
 
@@ -127,7 +126,7 @@ class Lake:
     def version(self, contract: TableContract) -> int:
         """The table's newest Delta version."""
         self.create(contract)
-        return self._newest(contract.full_name)
+        return self._newest(self.name(contract))
 
     def changed_since(self, contract: TableContract, version: int) -> bool:
         """Whether a commit after a version may have changed rows.
@@ -135,12 +134,10 @@ class Lake:
         Compacting files, deleting old ones and setting properties changes none.
         """
         newest = self.version(contract)
-        later = []
-        if newest > version:
-            later = list(self._history(contract.full_name, newest - version))
+        later = self._history(self.name(contract), newest - version) if newest > version else []
         # A log that was cleaned up tells less than all commits.
         all_told = len(later) == newest - version
-        return not all_told or any(commit.operation not in _UPKEEP for commit in later)
+        return not all_told or any(row["operation"] not in _UPKEEP for row in later)
 
     def rows_read(self) -> int:
         """Rows of the tables that this task read, at the versions it read, used or not."""
@@ -172,14 +169,13 @@ class Lake:
 
     def frame(self, contract: TableContract, rows: Sequence[Mapping[str, object]]) -> DataFrame:
         """A DataFrame of a few rows made on the driver, with the contract's columns and types."""
-        from lakehouse.arrow import as_arrow  # no other use of a lake needs Arrow
-
-        return self._spark.createDataFrame(as_arrow(contract, rows))
+        values = [tuple(row[name] for name in contract.column_names) for row in rows]
+        return self._spark.createDataFrame(values, schema_of(contract))
 
     def exists(self, contract: TableContract) -> bool:
         """Whether the table has been created, without creating it."""
         if self._is_folder:
-            return bool(commit_files(Path(self._location(contract.full_name))))
+            return bool(_commits(Path(self._location(contract.full_name))))
         if self._catalog:
             return self._spark.catalog.tableExists(self.name(contract))
         log = f"{self._location(contract.full_name)}/_delta_log"
@@ -198,7 +194,8 @@ class Lake:
         is_new = not self.exists(contract)
         location = self._location(contract.full_name)
         found = column_types(until_made(lambda: self._made(contract, is_new), location))
-        if found != contract_types(contract):
+        empty = self._spark.createDataFrame([], schema_of(contract))
+        if found != column_types(empty.schema):
             raise TableError(
                 f"{contract.full_name} in {self._warehouse} has other columns than this version "
                 "of candlelake writes: name another warehouse, or migrate the table"
@@ -217,15 +214,14 @@ class Lake:
 
     def _is_as_created(self, contract: TableContract) -> bool:
         if self._is_folder:
-            commits = commit_files(Path(self._location(contract.full_name)))
-            return [path.stem for path in commits] == [_CREATION]
+            return _commits(Path(self._location(contract.full_name))) == [_CREATION]
         return self.version(contract) == 0
 
     def _made(self, contract: TableContract, is_new: bool) -> StructType:
         name = self.name(contract)
         if is_new:
             self._make(contract, name)
-        if contract.added and not is_new:
+        if contract.added:
             self._renew(contract)
         return self._spark.table(name).schema
 
@@ -274,7 +270,7 @@ class Lake:
             WriteConflict: Another writer changed the table at the same time.
         """
         name = self._sql_name(table)
-        version, before = self._newest(table), self._size(name)
+        version, before = self._newest(name), self._size(name)
         with _conflict_named(table):
             for statement in retention_statements(name, self._properties(name), retention_days):
                 self._spark.sql(statement)
@@ -283,7 +279,7 @@ class Lake:
             # Delta commits each VACUUM, also one that finds no file.
             if self._spark.sql(f"VACUUM {name} DRY RUN").take(1):
                 self._spark.sql(f"VACUUM {name}").collect()
-        newest = self._newest(table)
+        newest = self._newest(name)
         if newest == version:
             return before, before
         self.written_versions[table] = newest
@@ -300,7 +296,6 @@ class Lake:
     def _write(self, contract: TableContract, frame: DataFrame, where: str | None) -> int:
         self.create(contract)
         started = time.monotonic()
-        # Read anew, which also shows Delta a table that another task has just made.
         types = column_types(self._spark.table(self.name(contract)).schema)
         conforming = conform(contract, frame, types)
         version = None
@@ -345,22 +340,20 @@ class Lake:
 
     def _note_commit(self, contract: TableContract, token: str) -> int | None:
         """Count the rows of our commit; returns its version, None when Delta made none."""
-        history = self._history(contract.full_name, _HISTORY_DEPTH)
-        own = next((commit for commit in history if commit.token == token), None)
+        history = self._history(self.name(contract), _HISTORY_DEPTH)
+        own = next((row for row in history if row["userMetadata"] == token), None)
         if own is None:
             return None
-        known = self.rows_written is not None and own.rows is not None
-        self.rows_written = (self.rows_written or 0) + (own.rows or 0) if known else None
-        return own.version
+        rows = _rows_of_commit(own)
+        known = self.rows_written is not None and rows is not None
+        self.rows_written = (self.rows_written or 0) + (rows or 0) if known else None
+        return int(own["version"])
 
-    def _newest(self, table: str) -> int:
-        return next(self._history(table, 1)).version
+    def _newest(self, name: str) -> int:
+        return int(self._history(name, 1)[0]["version"])
 
-    def _history(self, table: str, depth: int) -> Iterator[Commit]:
-        """The newest commits, so many at most."""
-        if self._is_folder:
-            return islice(commits_in_folder(Path(self._location(table))), depth)
-        return commits_of(self._spark, self._sql_name(table), depth)
+    def _history(self, name: str, depth: int) -> list[Row]:
+        return self._spark.sql(f"DESCRIBE HISTORY {name} LIMIT {depth}").collect()
 
     def _location(self, table: str) -> str:
         return f"{self._warehouse}/{table.replace('.', '/')}"
@@ -420,7 +413,12 @@ def _tables_below(spark: SparkSession, warehouse: str) -> list[str]:
 def _local_tables(warehouse: str) -> list[str]:
     root = Path(warehouse).absolute()
     folders = (folder for layer in LAYERS for folder in root.glob(f"{layer}/*"))
-    return sorted(f"{each.parent.name}.{each.name}" for each in folders if commit_files(each))
+    return sorted(f"{each.parent.name}.{each.name}" for each in folders if _commits(each))
+
+
+def _commits(folder: Path) -> list[str]:
+    """Files of a table's commits; none if a run was killed while it made the table."""
+    return [path.name for path in (folder / "_delta_log").glob("*.json")]
 
 
 def _tables_at(spark: SparkSession, uri: str) -> list[str]:
@@ -440,6 +438,14 @@ def _listed(spark: SparkSession, folders: str, what: str) -> list[str]:
             raise
         return []
     return sorted(row[0] for row in found)
+
+
+def _rows_of_commit(commit: Row) -> int | None:
+    """Rows that a commit wrote; not those that it copied because they share a file with others."""
+    metrics = commit["operationMetrics"] or {}
+    # Of a commit that only took rows away, Delta tells the files alone.
+    rows = "0" if metrics.get("numFiles") == "0" else metrics.get("numOutputRows")
+    return None if rows is None else int(rows) - int(metrics.get("numCopiedRows") or 0)
 
 
 @contextmanager
