@@ -37,7 +37,9 @@ _FIELDS = len(_COLUMNS) + 1
 _VALUE_TYPES = {name: pa.int64() if name in _INTEGER_COLUMNS else pa.float64() for name in _COLUMNS}
 KLINES_SCHEMA = pa.schema({"line": pa.int64(), **_VALUE_TYPES})
 REJECTED_SCHEMA = pa.schema({"line": pa.int64(), "text": pa.string(), "reason": pa.string()})
-_NONE_REJECTED = REJECTED_SCHEMA.empty_table()
+# Not `empty_table`: as most of what makes arrays of Python's or numpy's, it imports pandas, which
+# takes each new worker longer than it reads.
+_NONE_REJECTED = pa.Table.from_batches([], REJECTED_SCHEMA)
 
 _PARSE = csv.ParseOptions(quote_char=False, ignore_empty_lines=False)
 _CONVERT = csv.ConvertOptions(
@@ -252,7 +254,8 @@ def _read_numbers(data: bytes) -> pa.Table:
 
 
 def _numbered(numbers: IntArray, values: pa.Table) -> pa.Table:
-    return values.add_column(0, "line", pa.array(numbers))
+    column = pa.Array.from_buffers(pa.int64(), numbers.size, [None, pa.py_buffer(numbers)])
+    return values.add_column(0, "line", column)
 
 
 def _rejected_table(rejected: list[tuple[int, str, str]]) -> pa.Table:

@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 
 from bronze.archive import ArchiveKey, key_of
 from bronze.contracts import KLINES, REJECTED_LINES
-from bronze.lines import KLINES_SCHEMA, WholeLines, parse_whole, time_unit
+from bronze.lines import KLINES_SCHEMA, IntArray, WholeLines, parse_whole, time_unit
 from bronze.object_store import read_source
 from bronze.reading import FileReading, download_failed, read_archive_file, whole_body
 from lakehouse.arrow import frame_of
@@ -148,7 +148,7 @@ def whole_files(spark: SparkSession, root: str, files: Sequence[FileToRead]) -> 
     def read(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for numbers, bodies in _together(_whole_bodies(root, batches)):
             for some, whole in _parsed(numbers, bodies):
-                yield from _with_facts(some, whole).to_batches(max_chunksize=_BATCH_ROWS)
+                yield from with_facts(some, whole).to_batches(max_chunksize=_BATCH_ROWS)
 
     keys = [key_of(file.source_file) for file in files]
     named = pa.table(
@@ -278,10 +278,14 @@ def _parsed(numbers: list[int], bodies: list[bytes]) -> Iterator[tuple[list[int]
             yield [number], alone
 
 
-def _with_facts(numbers: list[int], whole: WholeLines) -> pa.Table:
+def with_facts(numbers: list[int], whole: WholeLines) -> pa.Table:
     """Candles with the number of their file, and in a file's first row what to know of the file."""
     starts = np.cumsum(whole.counts) - whole.counts
-    open_times, lines = (whole.klines[name].to_numpy() for name in ("open_time", "line"))
+    # Of one chunk each, and without a NULL.
+    open_times, lines = (
+        np.asarray(np.from_dlpack(whole.klines[name].chunk(0)), dtype=np.int64)
+        for name in ("open_time", "line")
+    )
     facts = [
         json.dumps(
             {
@@ -293,12 +297,22 @@ def _with_facts(numbers: list[int], whole: WholeLines) -> pa.Table:
         )
         for number, start, count in zip(numbers, starts, whole.counts, strict=True)
     ]
-    of_first = np.full(open_times.size, -1)
-    of_first[starts] = np.arange(len(facts))
-    told = pa.array(facts, pa.string()).take(pa.array(of_first, mask=of_first < 0))
     of_row = np.repeat(np.array(numbers, dtype=np.int32), whole.counts)
-    rows = whole.klines.add_column(0, "number", pa.array(of_row))
-    return rows.append_column("facts", told)
+    column = pa.Array.from_buffers(pa.int32(), of_row.size, [None, pa.py_buffer(of_row)])
+    rows = whole.klines.add_column(0, "number", column)
+    return rows.append_column("facts", _texts_at(starts, facts, of_row.size))
+
+
+def _texts_at(places: IntArray, texts: Sequence[str], size: int) -> pa.Array:
+    """A column of so many rows with texts at these, in order, and NULL elsewhere."""
+    told = [text.encode() for text in texts]
+    ends = np.zeros(size + 1, dtype=np.int32)
+    ends[places + 1] = list(map(len, told))
+    valid = np.zeros(size, dtype=np.bool_)
+    valid[places] = True
+    bits = np.packbits(valid, bitorder="little")
+    buffers = [bits, np.cumsum(ends, dtype=np.int32), b"".join(told)]
+    return pa.Array.from_buffers(pa.string(), size, list(map(pa.py_buffer, buffers)))
 
 
 def _readings(root: str, batch: pa.RecordBatch, require_checksum: bool) -> Iterator[FileReading]:
