@@ -74,6 +74,16 @@ def test_an_unknown_job_is_named_with_those_there_are() -> None:
     assert "medallion" in said.partition("jobs.yaml")[2]
 
 
+def test_a_misspelt_field_of_a_task_is_named_before_anything_is_run(tmp_path: Path) -> None:
+    wrong = tmp_path / "jobs.yaml"
+    wrong.write_text((ROOT / "jobs.yaml").read_text().replace("depends_on:", "dependson:", 1))
+    said = refused(call("run", "medallion", "--jobs", str(wrong)))
+    assert said == (
+        f"{wrong}: job medallion: task clean_candles: dependson is no known field: "
+        "did you mean depends_on?"
+    )
+
+
 def test_jobs_are_looked_for_above_the_settings(tmp_path: Path) -> None:
     (tmp_path / "conf").mkdir()
     for name in ("base.yaml", "sample.yaml"):
@@ -234,6 +244,7 @@ def jobs_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "task_key": key,
             "depends_on": [{"task_key": name} for name in after],
             "python_wheel_task": {
+                "package_name": "candlelake",
                 "entry_point": "fail" if key == "fail" else "figures",
                 "parameters": ["--conf", "{{job.parameters.conf}}"],
             },
