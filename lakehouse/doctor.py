@@ -45,8 +45,11 @@ def run_checks(settings: Settings) -> list[Check]:
     checks = [check_python(sys.version_info[:3])]
     if spark.remote is None:  # otherwise the Connect server has the Java
         checks.append(check_java())
-    checks += [check_package(requirement) for requirement in local_requirements()]
-    if spark.master is not None:  # otherwise the cluster brings the jar
+    packages = local_requirements()
+    if spark.remote is not None:  # nor does a client need Delta's: its server has the jar
+        packages = [package for package in packages if package.name != "delta-spark"]
+    checks += [check_package(package) for package in packages]
+    if spark.remote is None and spark.master is not None:  # otherwise the cluster brings the jar
         ivy = Path(spark.conf.get("spark.jars.ivy", IVY_FOLDER))
         checks.append(check_delta_jar(DELTA_PACKAGE, ivy, MAVEN_REPOSITORY))
     checks += [

@@ -47,8 +47,10 @@ def test_all_checks_in_order(ivy: str) -> None:
 
 
 def test_a_connect_client_needs_no_java_and_no_jar() -> None:
-    names = run_checks("spark.remote=sc://localhost:9", "spark.master=null")
-    assert not names.keys() & {"Java", "Delta jar", "Spark's scratch folder", "host name"}
+    names = run_checks("spark.remote=sc://localhost:9")
+    on_server = {"Java", "Delta jar", "delta-spark", "Spark's scratch folder", "host name"}
+    assert not names.keys() & on_server
+    assert {"pyspark", "mlflow"} <= names.keys()
     assert not names["Spark Connect"].ok
 
 
