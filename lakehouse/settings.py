@@ -6,6 +6,7 @@ names where it was written and the key. Relative paths are relative to the worki
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
@@ -577,6 +578,7 @@ def load_settings(conf: Path, overrides: Sequence[str] = ()) -> Settings:
         SettingsError: A file is missing or not YAML; a key is unknown, missing or ill-typed.
     """
     base = conf.parent / BASE_FILE
+    _require_files(conf, base)
     layers = [(str(path), _read_yaml(path)) for path in dict.fromkeys((base, conf))]
     layers += [("--set", _override(text)) for text in overrides]
     merged: dict[str, Any] = {}
@@ -588,13 +590,25 @@ def load_settings(conf: Path, overrides: Sequence[str] = ()) -> Settings:
         raise SettingsError(_explain(error, layers)) from error
 
 
+def _require_files(conf: Path, base: Path) -> None:
+    if not _is_there(conf):
+        raise SettingsError(
+            f"settings file {conf} does not exist: run this in the folder that holds conf/, or "
+            "name a file with --conf"
+        )
+    if conf.is_dir():
+        raise SettingsError(f"{conf} is a folder: name a settings file with --conf")
+    if not _is_there(base):
+        raise SettingsError(f"settings file {base} does not exist: it must lie beside {conf.name}")
+
+
+def _is_there(path: Path) -> bool:
+    return os.access(path, os.F_OK)  # not `exists()`, which raises below a closed folder
+
+
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         content = parse_yaml(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise SettingsError(
-            f"settings file {path} does not exist: name one with --conf, such as conf/sample.yaml"
-        ) from error
     except (yaml.YAMLError, ValueError, OSError) as error:  # ValueError: a date of month 13
         reason = " ".join(str(error).split())
         raise SettingsError(f"settings file {path} cannot be read as YAML: {reason}") from error

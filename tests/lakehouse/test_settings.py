@@ -388,10 +388,21 @@ def test_a_key_that_is_no_text_is_named_with_its_file(environment: Path, content
 @pytest.mark.parametrize("name", ["smaple.yaml", "nowhere/sample.yaml", "test.yaml/sample.yaml"])
 def test_a_missing_file_is_named(environment: Path, name: str) -> None:
     missing = environment.parent / name
-    assert str(missing.parent) in refused(missing)
+    said = refused(missing)
+    assert said.startswith(f"settings file {missing} does not exist: ")
+    assert "the folder that holds conf/" in said
+
+
+def test_a_file_without_base_beside_it_says_so(tmp_path: Path) -> None:
+    shutil.copy(SAMPLE, tmp_path)
+    base = tmp_path / "base.yaml"
+    missing = f"settings file {base} does not exist: it must lie beside sample.yaml"
+    assert refused(tmp_path / "sample.yaml") == missing
 
 
 def test_a_folder_is_no_settings_file(tmp_path: Path) -> None:
+    assert refused(tmp_path) == f"{tmp_path} is a folder: name a settings file with --conf"
+    shutil.copy(SAMPLE, tmp_path)
     (tmp_path / "base.yaml").mkdir()
     assert str(tmp_path / "base.yaml") in refused(tmp_path / "sample.yaml")
 
