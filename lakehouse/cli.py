@@ -164,7 +164,7 @@ def run(
     # A server that is busy now may answer a moment later, when the task asks it again and again.
     wanted = settings.with_candles_of(found.candles).archive
     if wanted.is_folder:
-        archive = check_archive(wanted)
+        archive = check_archive(wanted, found.candles)
         if not archive.ok:
             raise ArchiveError(f"{archive.found}: {archive.remedy}")
     if resume is None:

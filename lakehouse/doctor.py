@@ -25,7 +25,7 @@ from lakehouse.ports import (
     check_mlflow_port,
 )
 from lakehouse.session import DELTA_PACKAGE
-from lakehouse.settings import ArchiveSettings, Settings, SparkSettings
+from lakehouse.settings import ArchiveSettings, Settings, SparkSettings, Study
 
 MINIMUM_PYTHON = (3, 11)
 MINIMUM_DISK_GB = 2
@@ -208,11 +208,11 @@ def check_mlflow_store(tracking_uri: str) -> Check:
     return checked("MLflow store", ok, found, "set `mlflow.tracking_uri` to a place you may write")
 
 
-def check_archive(archive: ArchiveSettings) -> Check:
+def check_archive(archive: ArchiveSettings, study: Study = "archive") -> Check:
     """Whether the archive has candles of the market, interval and months asked for.
 
-    Of an http(s) archive, only whether its listing answers: reading it is the run's work. An object
-    store is not looked at.
+    The remedy names the keys that say so; the factor model has its own. Of an http(s) archive, only
+    whether its listing answers: reading it is the run's work. An object store is not looked at.
     """
     if archive.is_http:
         return checked(
@@ -244,8 +244,8 @@ def check_archive(archive: ArchiveSettings) -> Check:
         "archive",
         bool(symbols),
         f"{len(symbols)} symbols with {wanted} in {archive.url}",
-        "set `archive.url` to the folder that holds data/, and the other `archive` keys to "
-        "what it has",
+        f"set `archive.url` to the folder that holds data/, and `{study}.interval`, "
+        f"`{study}.start` and `{study}.end` to what it has",
     )
 
 

@@ -128,6 +128,7 @@ def test_the_factor_models_candles_are_looked_for_in_its_own_months() -> None:
     march = ["--set", "factors.start=2026-03", "--set", "factors.end=2026-03"]
     said = refused(call("run", "factor_model", *march))
     assert "0 symbols with 1m candles (um) of 2026-03 to 2026-03" in said
+    assert "`factors.interval`, `factors.start` and `factors.end` to what it has" in said
 
 
 @pytest.mark.parametrize(
