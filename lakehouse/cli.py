@@ -173,7 +173,10 @@ def run(
         with spark_session(settings.spark) as spark:
             earlier = earlier_run(spark, settings, found, None if resume == _NEWEST else resume)
             result = run_job(found, settings, conf, overrides, earlier.run_id, earlier.done)
-    print_summary(out, result, settings, conf)
+    again = ["run", job, "--conf", str(conf)]
+    again += [part for override in overrides for part in ("--set", override)]
+    again += ["--jobs", str(jobs_file)] if jobs_file else []
+    print_summary(out, result, settings, conf, again)
     failed = [task for task in result.tasks if task.status == "failed"]
     if failed and ctx.find_root().params["debug"] and failed[0].error is not None:
         raise failed[0].error

@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from lakehouse import cli, doctor, runner, tasks
 from lakehouse.contracts import Column, TableContract
 from lakehouse.doctor import Check
-from lakehouse.errors import NotEnoughData
+from lakehouse.errors import NotEnoughData, QualityError
 from lakehouse.reproduction import Comparison, Reproduction
 from lakehouse.runs import TaskRun
 from lakehouse.settings import Settings
@@ -286,8 +286,26 @@ def test_a_bad_run_ends_with_the_failed_task_and_one(jobs_file: Path) -> None:
         assert any(f" {key} " in line and status in line for line in result.stdout.splitlines())
     assert "Not every task succeeded" in result.stdout
     assert result.stderr.splitlines()[-1] == ("error: fail failed: 3 bars [of 50] are too few")
+    (step,) = (line for line in result.stdout.splitlines() if line.startswith("  go on "))
+    assert step.endswith(f" run bad --conf conf/sample.yaml --jobs {jobs_file} --resume")
     debugged = call("--debug", "run", "bad", "--jobs", str(jobs_file))
     assert isinstance(debugged.exception, NotEnoughData)
+
+
+def test_a_run_that_the_gate_failed_is_begun_anew(
+    jobs_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def judge(_: TaskContext) -> TaskOutcome:
+        raise QualityError("2 files failed")
+
+    judged = {"figures": Task("figures", "F.", report_figures), "fail": Task("fail", "F.", judge)}
+    monkeypatch.setattr(runner, "load_task", judged.__getitem__)
+    result = call("run", "bad", "--jobs", str(jobs_file), "--set", "universe.target=7")
+    (step,) = (line for line in result.stdout.splitlines() if line.startswith("  a new run "))
+    told = f" run bad --conf conf/sample.yaml --set universe.target=7 --jobs {jobs_file}"
+    assert step.endswith(told)
+    assert "mend the files" in result.stdout
+    assert "--resume" not in result.stdout
 
 
 def test_doctor_names_what_is_missing_and_its_remedy_whole(monkeypatch: pytest.MonkeyPatch) -> None:
