@@ -24,7 +24,7 @@ from lakehouse.console import err
 from lakehouse.errors import ArchiveError, CandlelakeError, JobError, in_one_line
 from lakehouse.jobs import find_job, load_task
 from lakehouse.listings import load_listing
-from lakehouse.logs import LOG_FORMAT_OPTION, LogFormat, configure_logs, event, remark
+from lakehouse.logs import LOG_FORMAT_OPTION, LogFormat, about, configure_logs, event, remark
 from lakehouse.reproduction import load_reproduce, print_reproduction
 from lakehouse.session import spark_session
 from lakehouse.settings import Settings, load_settings
@@ -63,7 +63,8 @@ class _Group(click.Group):
             if ctx.params.get("debug"):
                 raise
             if ctx.params.get("log_format") == "json":
-                log.error(in_one_line(error), extra=event("command_failed"))
+                with about(**(ctx.obj or {})):
+                    log.error(in_one_line(error), extra=event("command_failed"))
             else:
                 message = escape(in_one_line(error))
                 err.print(f"[bold red]error:[/] {message}", highlight=False, soft_wrap=True)
@@ -173,6 +174,7 @@ def run(
         with spark_session(settings.spark) as spark:
             earlier = earlier_run(spark, settings, found, None if resume == _NEWEST else resume)
             result = run_job(found, settings, conf, overrides, earlier.run_id, earlier.done)
+    ctx.find_root().obj = {"run_id": result.run_id, "job": result.job}  # what an error is about
     again = ["run", job, "--conf", str(conf)]
     again += [part for override in overrides for part in ("--set", override)]
     again += ["--jobs", str(jobs_file)] if jobs_file else []

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from lakehouse import cli, doctor, runner, tasks
 from lakehouse.contracts import Column, TableContract
 from lakehouse.doctor import Check
 from lakehouse.errors import NotEnoughData, QualityError
+from lakehouse.logs import Subject, subject
 from lakehouse.reproduction import Comparison, Reproduction
 from lakehouse.runs import TaskRun
 from lakehouse.settings import Settings
@@ -306,6 +308,28 @@ def test_a_run_that_the_gate_failed_is_begun_anew(
     assert step.endswith(told)
     assert "mend the files" in result.stdout
     assert "--resume" not in result.stdout
+
+
+def test_the_line_of_a_failed_command_names_its_run(
+    jobs_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[tuple[str | None, Subject]] = []
+
+    class Kept(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append((getattr(record, "event", None), subject()))
+
+    handler = Kept()
+    monkeypatch.setattr(cli, "configure_logs", lambda *_, **__: None)
+    logging.getLogger("lakehouse").addHandler(handler)
+    try:
+        call("--log-format", "json", "run", "bad", "--jobs", str(jobs_file))
+    finally:
+        logging.getLogger("lakehouse").removeHandler(handler)
+    (ended,) = (about for name, about in lines if name == "run_ended")
+    failed = [about for name, about in lines if name == "command_failed"]
+    assert ended.run_id
+    assert failed == [Subject(run_id=ended.run_id, job="bad")]
 
 
 def test_doctor_names_what_is_missing_and_its_remedy_whole(monkeypatch: pytest.MonkeyPatch) -> None:
