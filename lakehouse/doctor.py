@@ -53,7 +53,7 @@ def run_checks(settings: Settings) -> list[Check]:
         ivy = Path(spark.conf.get("spark.jars.ivy", IVY_FOLDER))
         checks.append(check_delta_jar(DELTA_PACKAGE, ivy, MAVEN_REPOSITORY))
     checks += [
-        check_memory(memory_bytes()),
+        check_memory(memory_bytes(), spark.heap_bytes),
         check_disk(settings.warehouse),
         check_warehouse(settings.warehouse),
     ]
@@ -138,8 +138,15 @@ def memory_bytes(limit: Path = Path("/sys/fs/cgroup/memory.max")) -> int:
         return total
 
 
-def check_memory(size: int) -> Check:
-    """Whether there is enough memory for Spark's driver and Python beside it."""
+def check_memory(size: int, heap: int = 0) -> Check:
+    """Whether there is enough memory for Spark's driver, of a heap, and Python beside it."""
+    if heap >= size:
+        return checked(
+            "memory",
+            False,
+            f"{_gigabytes(size)}, of which Spark may take {_gigabytes(heap)}",
+            "set `spark.conf.spark.driver.memory` to less than this machine or container has",
+        )
     return checked(
         "memory",
         size >= MINIMUM_MEMORY_GB * _GB,

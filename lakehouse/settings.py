@@ -88,6 +88,29 @@ def _not_taken(name: str) -> str:
     return name
 
 
+def _archive_place(url: str) -> str:
+    scheme, separator, rest = url.partition(":/")
+    if separator and not (rest.startswith("/") and scheme in _ARCHIVE_SCHEMES):
+        raise ValueError(
+            "must be a folder that holds data/, an http(s) address, or a place in an object store, "
+            "such as s3a://bucket/mirror"
+        )
+    return url
+
+
+# Of an address, and of the object stores that Arrow lists.
+_ARCHIVE_SCHEMES = ("http", "https", "s3a", "s3", "gs", "abfs", "abfss", "hdfs", "file")
+
+
+def _upper_case(symbol: str) -> str:
+    if symbol != symbol.upper():
+        raise ValueError(f"must look like {symbol.upper()}: symbols are in capitals")
+    return symbol
+
+
+_HEAP_KEY = "spark.driver.memory"
+_HEAP_UNITS = {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+
 IndexName = Annotated[
     str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$"), AfterValidator(_not_taken)
 ]
@@ -114,8 +137,8 @@ class ArchiveSettings(_Section):
         require_checksum: False also takes files without a published checksum.
     """
 
-    url: str
-    listing_url: str = ""
+    url: Annotated[str, AfterValidator(_archive_place)]
+    listing_url: Annotated[str, _like(r"(https?://\S+)?", "https://example.org/listing")] = ""
     landing: str = "landing"
     transfers: Annotated[int, Field(ge=1)] = 10
     market: Market
@@ -153,7 +176,7 @@ class UniverseSettings(_Section):
     """
 
     mode: Literal["symbols", "top100", "diversified", "all-usdt", "historical-usdt"]
-    symbols: Annotated[tuple[str, ...], _FromList] = ()
+    symbols: Annotated[tuple[Annotated[str, AfterValidator(_upper_case)], ...], _FromList] = ()
     target: Annotated[int, Field(ge=1)] = 300
 
     @model_validator(mode="after")
@@ -474,6 +497,22 @@ class SparkSettings(_Section):
     master: str | None = None
     remote: str | None = None
     conf: Mapping[str, str] = {}
+
+    @property
+    def heap_bytes(self) -> int:
+        """Memory of the Java that a session starts on this machine; 0 when it starts none."""
+        given = self.conf.get(_HEAP_KEY)
+        if given is None or self.master is None or self.remote is not None:
+            return 0
+        return int(given[:-1]) * _HEAP_UNITS[given[-1].lower()]
+
+    @field_validator("conf")
+    @classmethod
+    def _heap_is_a_size(cls, conf: Mapping[str, str]) -> Mapping[str, str]:
+        given = conf.get(_HEAP_KEY)
+        if given is not None and not re.fullmatch(r"[1-9]\d*[kmgtKMGT]", given, re.ASCII):
+            raise ValueError(f"{_HEAP_KEY} {given!r} must look like 4g or 900m")
+        return conf
 
 
 class Settings(_Section):

@@ -173,6 +173,18 @@ def test_memory(size: int, ok: bool) -> None:
     assert doctor.check_memory(size).ok is ok
 
 
+def test_memory_is_compared_with_what_spark_may_take(ivy: str) -> None:
+    assert doctor.check_memory(5 * 10**9, 5 * 10**9 - 1).ok
+    check = doctor.check_memory(5 * 10**9, 5 * 10**9)
+    assert not check.ok
+    assert "`spark.conf.spark.driver.memory`" in check.remedy
+    huge = "spark.conf.spark.driver.memory=9000t"
+    assert not run_checks(ivy, huge)["memory"].ok
+    # The cluster and the Connect server have memory of their own.
+    assert run_checks(huge, "spark.master=null")["memory"].found == run_checks(ivy)["memory"].found
+    assert run_checks(huge, "spark.remote=sc://localhost:9")["memory"].remedy == ""
+
+
 def test_a_container_s_limit_counts(tmp_path: Path) -> None:
     limit = tmp_path / "memory.max"
     whole = doctor.memory_bytes(limit)
