@@ -1,7 +1,7 @@
 """The command line `candlelake`.
 
 Errors are one line that says what to do; `--debug` adds the trace. The exit status is 0 when all
-went well, 1 when something failed and 2 for wrong usage.
+went well, 1 when something failed, 2 for wrong usage and 130 after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -37,6 +37,9 @@ log = logging.getLogger(__name__)
 
 out = Console(soft_wrap=True, emoji=False)
 
+# What a shell gives a program that Ctrl-C ended.
+_INTERRUPTED = 130
+
 # What `--resume` without a run stands for.
 _NEWEST = "newest"
 
@@ -62,13 +65,20 @@ class _Group(click.Group):
         except CandlelakeError as error:
             if ctx.params.get("debug"):
                 raise
-            if ctx.params.get("log_format") == "json":
-                with about(**(ctx.obj or {})):
-                    log.error(in_one_line(error), extra=event("command_failed"))
-            else:
-                message = escape(in_one_line(error))
-                err.print(f"[bold red]error:[/] {message}", highlight=False, soft_wrap=True)
+            _tell(ctx, in_one_line(error))
             ctx.exit(1)
+        except KeyboardInterrupt:  # click's own end is "Aborted!" and 1, as of a failure
+            _tell(ctx, "stopped")
+            ctx.exit(_INTERRUPTED)
+
+
+def _tell(ctx: click.Context, problem: str) -> None:
+    """Say why a command ends early, in one line."""
+    if ctx.params.get("log_format") == "json":
+        with about(**(ctx.obj or {})):
+            log.error("%s", problem, extra=event("command_failed"))
+    else:
+        err.print(f"[bold red]error:[/] {escape(problem)}", highlight=False, soft_wrap=True)
 
 
 def settings_options(command: Callable[..., None]) -> Callable[..., None]:

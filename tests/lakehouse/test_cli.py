@@ -310,6 +310,18 @@ def test_a_run_that_the_gate_failed_is_begun_anew(
     assert "--resume" not in result.stdout
 
 
+def test_a_command_that_is_stopped_says_so_in_one_line_and_with_a_status_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def stop(_: Settings) -> list[Check]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(doctor, "run_checks", stop)
+    result = call("doctor")
+    assert (result.exit_code, result.stdout) == (130, "")
+    assert result.stderr == "error: stopped\n"
+
+
 def test_the_line_of_a_failed_command_names_its_run(
     jobs_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
