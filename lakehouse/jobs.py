@@ -21,7 +21,7 @@ import yaml
 from lakehouse.errors import JobError
 from lakehouse.installed import installed
 from lakehouse.job_file import ALL_SUCCESS, JobBody, TaskBody, read_job
-from lakehouse.settings import Study, parse_yaml
+from lakehouse.settings import Study, parse_yaml, yaml_problem
 from lakehouse.tasks import Task
 
 ENTRY_POINT_GROUP = "candlelake.tasks"
@@ -145,7 +145,7 @@ def load_jobs(path: Path) -> dict[str, Job]:
         raise JobError(f"the file of the jobs, {path}, does not exist") from error
     # AttributeError: resources.jobs is no mapping; ValueError: not UTF-8, or a date of month 13.
     except (yaml.YAMLError, OSError, AttributeError, KeyError, TypeError, ValueError) as error:
-        reason = f": {' '.join(str(error).split())}" if isinstance(error, yaml.YAMLError) else ""
+        reason = f": {yaml_problem(error)}" if isinstance(error, yaml.YAMLError) else ""
         raise JobError(f"{path} is not a bundle file with resources.jobs{reason}") from error
     try:
         return {name: _job(name, body) for name, body in bodies}

@@ -9,6 +9,7 @@ import json
 import os
 import re
 from collections.abc import Hashable, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -16,6 +17,7 @@ import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
@@ -27,6 +29,7 @@ from pydantic import (
 
 from lakehouse.errors import SettingsError
 from lakehouse.intervals import MICROS_PER_DAY, Interval, interval_micros
+from lakehouse.spelling import did_you_mean
 
 BASE_FILE = "base.yaml"
 
@@ -48,15 +51,15 @@ Execution = Literal["next_open", "close"]
 Study = Literal["archive", "factors"]
 
 
-def _like(pattern: str, example: str) -> AfterValidator:
+def _like(pattern: str, example: str) -> BeforeValidator:
     """A text of one form; what it should look like is shown by an example and not by a pattern."""
 
-    def check(text: str) -> str:
-        if not re.fullmatch(pattern, text, re.ASCII):
+    def check(given: object) -> object:  # YAML makes a date of 2024-10-01
+        if not isinstance(given, str) or not re.fullmatch(pattern, given, re.ASCII):
             raise ValueError(f"must look like {example}")
-        return text
+        return given
 
-    return AfterValidator(check)
+    return BeforeValidator(check)
 
 
 _MONTH = r"20\d\d-(0[1-9]|1[0-2])"
@@ -649,7 +652,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         content = parse_yaml(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError, OSError) as error:  # ValueError: a date of month 13
-        reason = " ".join(str(error).split())
+        reason = yaml_problem(error)
         raise SettingsError(f"settings file {path} cannot be read as YAML: {reason}") from error
     if content is None:
         return {}
@@ -666,6 +669,11 @@ def parse_yaml(text: str) -> Any:
         ValueError: A date does not exist.
     """
     return yaml.load(text, _Loader)  # a SafeLoader: plain values, never objects
+
+
+def yaml_problem(error: Exception) -> str:
+    """What is wrong with a file's YAML, in one line; who shows it has named the file."""
+    return " ".join(str(error).split()).replace('in "<unicode string>", ', "in ")
 
 
 def _override(text: str) -> dict[str, Any]:
@@ -703,14 +711,33 @@ def _explain(error: ValidationError, layers: Sequence[tuple[str, Mapping[str, An
     path = [str(part) for part in problem["loc"] if part != "[key]"]
     where = next((name for name, layer in reversed(layers) if _holds(layer, path)), layers[0][0])
     reason = problem["msg"].removeprefix("Value error, ")
-    given = f" (got {problem['input']!r})"
+    given = f" (got {_as_written(problem['input'])})"
     if problem["type"] == "extra_forbidden":
-        reason, given = "no such key", ""
+        reason, given = f"no such key{did_you_mean(path[-1], _known_keys())}", ""
+    elif problem["type"] == "tuple_type":
+        reason = "must be a list"
+        if isinstance(problem["input"], str):
+            reason, given = f"{reason}, such as [{problem['input']}]", ""
+    elif problem["type"] in ("dict_type", "model_type"):
+        reason = "must hold `key: value` pairs"
     # A missing key, or a section whose keys do not go together: the whole section would be shown.
     elif isinstance(problem["input"], Mapping):
         given = ""
     more = f"; {len(problems) - 1} more" if len(problems) > 1 else ""
     return f"{where}: {'.'.join(path)}: {reason}{given}{more}"
+
+
+def _as_written(value: object) -> str:
+    """A value as its file or command line has it, and not as Python does."""
+    if value is None:
+        return "nothing"
+    return str(value) if isinstance(value, date) else repr(value)
+
+
+def _known_keys(section: type[BaseModel] = _Section) -> set[str]:
+    """The keys of all sections."""
+    below = (key for each in section.__subclasses__() for key in _known_keys(each))
+    return {*section.model_fields, *below}
 
 
 def _holds(layer: Any, path: Sequence[str]) -> bool:

@@ -305,20 +305,22 @@ UNKNOWN_OR_ILL_TYPED = [
     ("index.rulebooks.top10.topn", "10", "no such key"),
     ("index.rulebooks.top10.top_n", "0", "greater than or equal to 1"),
     ("index.rulebooks.top10.mode", "static", "no such key"),
-    ("index.rulebooks.top10", "10", "dictionary"),
+    ("index.rulebooks.top10", "10", "must hold `key: value` pairs"),
     ("quality.max_rejected_share", ".nan", "finite"),
     ("silver.quote_volume_tolerance", ".inf", "finite"),
     ("archive.interval", "4H", "'4h'"),
     ("archive.market", "futures", "'spot' or 'um'"),
     ("archive.start", "2024-13", "must look like"),
-    ("archive.start", "2024-10-01", "string"),
+    ("archive.start", "2024-10-01", "must look like 2024-10 (got 2024-10-01)"),
     ("archive.require_checksum", "maybe", "boolean"),
     ("archive.transfers", "0", "greater than or equal to 1"),
     ("universe.mode", "top10", "'top100'"),
     ("universe.target", "0", "greater than or equal to 1"),
     ("assets.reviewed", "yesterday", "must look like"),
-    ("assets.top100", "BTC", "tuple"),
-    ("universe.symbols", "BTCUSDT", "tuple"),
+    ("assets.top100", "BTC", "must be a list, such as [BTC]"),
+    ("universe.symbols", "BTCUSDT", "must be a list, such as [BTCUSDT]"),
+    ("assets.top100", "3", "must be a list (got 3)"),
+    ("index.top_n", "'7'", "(got '7')"),
     ("universe.symbols", "[ETHUSDT, btcusdt]", "must look like BTCUSDT"),
     ("archive.listing_url", "foo", "must look like https://"),
     ("archive.url", "ftp://example.org", "must be a folder"),
@@ -326,9 +328,10 @@ UNKNOWN_OR_ILL_TYPED = [
     ("archive.url", "https//:/x", "must be a folder"),
     ("spark.conf", "{spark.driver.memory: lots}", "must look like 4g"),
     ("spark.conf", "{spark.driver.memory: '0g'}", "must look like 4g"),
-    ("warehouse", "", "string"),
+    ("warehouse", "", "string (got nothing)"),
     ("spark.conf", "{spark.sql.shuffle.partitions: 8}", "string"),
-    ("index", "5", "dictionary"),
+    ("factors.stress", "-0.2", "must hold `key: value` pairs (got -0.2)"),
+    ("index", "5", "must hold `key: value` pairs"),
 ]
 
 
@@ -344,6 +347,21 @@ def test_an_error_names_where_the_key_was_written(
     at(tree, key, yaml.safe_load(value))
     environment.write_text(yaml.safe_dump(tree))
     assert refused(environment) == said.replace("--set:", f"{environment}:", 1)
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"), [("archve.url", "archive"), ("index.topn", "top_n"), ("zzz", "")]
+)
+def test_a_misspelt_key_is_told_what_it_may_have_meant(key: str, meant: str) -> None:
+    said = refused(SAMPLE, f"{key}=1")
+    assert said.endswith(f"no such key: did you mean {meant}?" if meant else "no such key")
+
+
+def test_what_is_no_yaml_is_told_by_its_line_and_column_alone(environment: Path) -> None:
+    environment.write_text("warehouse: lake\na: b: c\n")
+    said = refused(environment)
+    assert "in line 2, column 5" in said
+    assert "<unicode string>" not in said
 
 
 def test_the_layer_that_hides_the_others_is_the_one_named(environment: Path) -> None:
