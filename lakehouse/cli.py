@@ -1,7 +1,7 @@
 """The command line `candlelake`.
 
 Errors are one line that says what to do; `--debug` adds the trace. The exit status is 0 when all
-went well, 1 when something failed and 2 for wrong usage.
+went well, 1 when something failed, 2 for wrong usage and 130 after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from lakehouse.console import err
 from lakehouse.errors import ArchiveError, CandlelakeError, JobError, in_one_line
 from lakehouse.jobs import find_job, load_task
 from lakehouse.listings import load_listing
-from lakehouse.logs import LOG_FORMAT_OPTION, LogFormat, configure_logs, event, remark
+from lakehouse.logs import LOG_FORMAT_OPTION, LogFormat, about, configure_logs, event, remark
 from lakehouse.reproduction import load_reproduce, print_reproduction
 from lakehouse.session import spark_session
 from lakehouse.settings import Settings, load_settings
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 out = Console(soft_wrap=True, emoji=False)
+
+# What a shell gives a program that Ctrl-C ended.
+_INTERRUPTED = 130
 
 # What `--resume` without a run stands for.
 _NEWEST = "newest"
@@ -62,12 +65,20 @@ class _Group(click.Group):
         except CandlelakeError as error:
             if ctx.params.get("debug"):
                 raise
-            if ctx.params.get("log_format") == "json":
-                log.error(in_one_line(error), extra=event("command_failed"))
-            else:
-                message = escape(in_one_line(error))
-                err.print(f"[bold red]error:[/] {message}", highlight=False, soft_wrap=True)
+            _tell(ctx, in_one_line(error))
             ctx.exit(1)
+        except KeyboardInterrupt:  # click's own end is "Aborted!" and 1, as of a failure
+            _tell(ctx, "stopped")
+            ctx.exit(_INTERRUPTED)
+
+
+def _tell(ctx: click.Context, problem: str) -> None:
+    """Say why a command ends early, in one line."""
+    if ctx.params.get("log_format") == "json":
+        with about(**(ctx.obj or {})):
+            log.error("%s", problem, extra=event("command_failed"))
+    else:
+        err.print(f"[bold red]error:[/] {escape(problem)}", highlight=False, soft_wrap=True)
 
 
 def settings_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -164,7 +175,7 @@ def run(
     # A server that is busy now may answer a moment later, when the task asks it again and again.
     wanted = settings.with_candles_of(found.candles).archive
     if wanted.is_folder:
-        archive = check_archive(wanted)
+        archive = check_archive(wanted, found.candles)
         if not archive.ok:
             raise ArchiveError(f"{archive.found}: {archive.remedy}")
     if resume is None:
@@ -173,7 +184,11 @@ def run(
         with spark_session(settings.spark) as spark:
             earlier = earlier_run(spark, settings, found, None if resume == _NEWEST else resume)
             result = run_job(found, settings, conf, overrides, earlier.run_id, earlier.done)
-    print_summary(out, result, settings, conf)
+    ctx.find_root().obj = {"run_id": result.run_id, "job": result.job}  # what an error is about
+    again = ["run", job, "--conf", str(conf)]
+    again += [part for override in overrides for part in ("--set", override)]
+    again += ["--jobs", str(jobs_file)] if jobs_file else []
+    print_summary(out, result, settings, conf, again)
     failed = [task for task in result.tasks if task.status == "failed"]
     if failed and ctx.find_root().params["debug"] and failed[0].error is not None:
         raise failed[0].error

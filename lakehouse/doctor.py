@@ -25,7 +25,7 @@ from lakehouse.ports import (
     check_mlflow_port,
 )
 from lakehouse.session import DELTA_PACKAGE
-from lakehouse.settings import ArchiveSettings, Settings, SparkSettings
+from lakehouse.settings import ArchiveSettings, Settings, SparkSettings, Study
 
 MINIMUM_PYTHON = (3, 11)
 MINIMUM_DISK_GB = 2
@@ -45,12 +45,15 @@ def run_checks(settings: Settings) -> list[Check]:
     checks = [check_python(sys.version_info[:3])]
     if spark.remote is None:  # otherwise the Connect server has the Java
         checks.append(check_java())
-    checks += [check_package(requirement) for requirement in local_requirements()]
-    if spark.master is not None:  # otherwise the cluster brings the jar
+    packages = local_requirements()
+    if spark.remote is not None:  # nor does a client need Delta's: its server has the jar
+        packages = [package for package in packages if package.name != "delta-spark"]
+    checks += [check_package(package) for package in packages]
+    if spark.remote is None and spark.master is not None:  # otherwise the cluster brings the jar
         ivy = Path(spark.conf.get("spark.jars.ivy", IVY_FOLDER))
         checks.append(check_delta_jar(DELTA_PACKAGE, ivy, MAVEN_REPOSITORY))
     checks += [
-        check_memory(memory_bytes()),
+        check_memory(memory_bytes(), spark.heap_bytes),
         check_disk(settings.warehouse),
         check_warehouse(settings.warehouse),
     ]
@@ -135,8 +138,15 @@ def memory_bytes(limit: Path = Path("/sys/fs/cgroup/memory.max")) -> int:
         return total
 
 
-def check_memory(size: int) -> Check:
-    """Whether there is enough memory for Spark's driver and Python beside it."""
+def check_memory(size: int, heap: int = 0) -> Check:
+    """Whether there is enough memory for Spark's driver, of a heap, and Python beside it."""
+    if heap >= size:
+        return checked(
+            "memory",
+            False,
+            f"{_gigabytes(size)}, of which Spark may take {_gigabytes(heap)}",
+            "set `spark.conf.spark.driver.memory` to less than this machine or container has",
+        )
     return checked(
         "memory",
         size >= MINIMUM_MEMORY_GB * _GB,
@@ -205,11 +215,11 @@ def check_mlflow_store(tracking_uri: str) -> Check:
     return checked("MLflow store", ok, found, "set `mlflow.tracking_uri` to a place you may write")
 
 
-def check_archive(archive: ArchiveSettings) -> Check:
+def check_archive(archive: ArchiveSettings, study: Study = "archive") -> Check:
     """Whether the archive has candles of the market, interval and months asked for.
 
-    Of an http(s) archive, only whether its listing answers: reading it is the run's work. An object
-    store is not looked at.
+    The remedy names the keys that say so; the factor model has its own. Of an http(s) archive, only
+    whether its listing answers: reading it is the run's work. An object store is not looked at.
     """
     if archive.is_http:
         return checked(
@@ -241,8 +251,8 @@ def check_archive(archive: ArchiveSettings) -> Check:
         "archive",
         bool(symbols),
         f"{len(symbols)} symbols with {wanted} in {archive.url}",
-        "set `archive.url` to the folder that holds data/, and the other `archive` keys to "
-        "what it has",
+        f"set `archive.url` to the folder that holds data/, and `{study}.interval`, "
+        f"`{study}.start` and `{study}.end` to what it has",
     )
 
 

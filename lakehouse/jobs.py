@@ -2,8 +2,8 @@
 
 The file is Databricks' own format. Of its tasks the local runner uses `task_key`, `depends_on`,
 `run_if` and `python_wheel_task`; a scheduler that is not Databricks' also needs the schedule, the
-retries and the time-outs. Clusters, environments and notifications are for the workspace: of them
-only the keys are checked, for Databricks' own command line says nothing of a wrong one.
+retries and the time-outs. Clusters, environments and notifications are for the workspace; a wrong
+key or field is an error all the same, for Databricks' own command line says nothing of one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import yaml
 from lakehouse.errors import JobError
 from lakehouse.installed import installed
 from lakehouse.job_file import ALL_SUCCESS, JobBody, TaskBody, read_job
-from lakehouse.settings import Study, parse_yaml
+from lakehouse.settings import Study, parse_yaml, yaml_problem
 from lakehouse.tasks import Task
 
 ENTRY_POINT_GROUP = "candlelake.tasks"
@@ -135,8 +135,8 @@ def load_jobs(path: Path) -> dict[str, Job]:
 
     Raises:
         JobError: The file is missing or malformed; a job, a task key or another key is repeated;
-            a dependency, a cluster, an environment or a parameter of the job is unknown; or the
-            dependencies form a cycle.
+            a field, a dependency, a cluster, an environment or a parameter of the job is unknown;
+            or the dependencies form a cycle. The message begins with the file.
     """
     try:
         content = parse_yaml(path.read_text(encoding="utf-8"))
@@ -145,9 +145,12 @@ def load_jobs(path: Path) -> dict[str, Job]:
         raise JobError(f"the file of the jobs, {path}, does not exist") from error
     # AttributeError: resources.jobs is no mapping; ValueError: not UTF-8, or a date of month 13.
     except (yaml.YAMLError, OSError, AttributeError, KeyError, TypeError, ValueError) as error:
-        reason = f": {' '.join(str(error).split())}" if isinstance(error, yaml.YAMLError) else ""
+        reason = f": {yaml_problem(error)}" if isinstance(error, yaml.YAMLError) else ""
         raise JobError(f"{path} is not a bundle file with resources.jobs{reason}") from error
-    return {name: _job(name, body) for name, body in bodies}
+    try:
+        return {name: _job(name, body) for name, body in bodies}
+    except JobError as error:
+        raise JobError(f"{path}: {error}") from error
 
 
 def find_job(path: Path, name: str) -> Job:

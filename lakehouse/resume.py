@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from lakehouse.errors import JobError
 from lakehouse.jobs import Job, load_task
+from lakehouse.logs import about
 from lakehouse.runner import TaskResult
 from lakehouse.runs import SUCCESSES, TASK_RUNS
 from lakehouse.sql import equals
@@ -65,6 +66,12 @@ def earlier_run(
     """
     lake = Lake(spark, settings.warehouse, settings.catalog)
     rows = _rows_of_run(lake, job, run_id)
+    found: str = rows[0]["run_id"]
+    with about(run_id=found, job=job.name):
+        return _earlier_run(settings, job, rows)
+
+
+def _earlier_run(settings: Settings, job: Job, rows: Sequence[Row]) -> EarlierRun:
     found = rows[0]["run_id"]
     _require_same_settings(settings.with_candles_of(job.candles), rows)
     by_task = {row["task"]: row for row in rows}
@@ -104,10 +111,11 @@ def _rows_of_run(lake: Lake, job: Job, run_id: str | None) -> list[Row]:
     last = max(row["ended_at"] for row in rows)
     later = of_job.where(F.col("started_at") > F.lit(last)).select("run_id").limit(1).collect()
     if later:
-        log.warning(
-            "run %s came after run %s: what is run again reads the tables as they are now",
-            *(later[0]["run_id"], run_id),
-        )
+        with about(run_id=run_id, job=job.name):
+            log.warning(
+                "run %s came after run %s: what is run again reads the tables as they are now",
+                *(later[0]["run_id"], run_id),
+            )
     return rows
 
 

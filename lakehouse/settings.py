@@ -6,8 +6,10 @@ names where it was written and the key. Relative paths are relative to the worki
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Hashable, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -15,6 +17,7 @@ import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
@@ -26,6 +29,7 @@ from pydantic import (
 
 from lakehouse.errors import SettingsError
 from lakehouse.intervals import MICROS_PER_DAY, Interval, interval_micros
+from lakehouse.spelling import did_you_mean
 
 BASE_FILE = "base.yaml"
 
@@ -47,15 +51,15 @@ Execution = Literal["next_open", "close"]
 Study = Literal["archive", "factors"]
 
 
-def _like(pattern: str, example: str) -> AfterValidator:
+def _like(pattern: str, example: str) -> BeforeValidator:
     """A text of one form; what it should look like is shown by an example and not by a pattern."""
 
-    def check(text: str) -> str:
-        if not re.fullmatch(pattern, text, re.ASCII):
+    def check(given: object) -> object:  # YAML makes a date of 2024-10-01
+        if not isinstance(given, str) or not re.fullmatch(pattern, given, re.ASCII):
             raise ValueError(f"must look like {example}")
-        return text
+        return given
 
-    return AfterValidator(check)
+    return BeforeValidator(check)
 
 
 _MONTH = r"20\d\d-(0[1-9]|1[0-2])"
@@ -88,6 +92,29 @@ def _not_taken(name: str) -> str:
     return name
 
 
+def _archive_place(url: str) -> str:
+    scheme, separator, rest = url.partition(":/")
+    if separator and not (rest.startswith("/") and scheme in _ARCHIVE_SCHEMES):
+        raise ValueError(
+            "must be a folder that holds data/, an http(s) address, or a place in an object store, "
+            "such as s3a://bucket/mirror"
+        )
+    return url
+
+
+# Of an address, and of the object stores that Arrow lists.
+_ARCHIVE_SCHEMES = ("http", "https", "s3a", "s3", "gs", "abfs", "abfss", "hdfs", "file")
+
+
+def _upper_case(symbol: str) -> str:
+    if symbol != symbol.upper():
+        raise ValueError(f"must look like {symbol.upper()}: symbols are in capitals")
+    return symbol
+
+
+_HEAP_KEY = "spark.driver.memory"
+_HEAP_UNITS = {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+
 IndexName = Annotated[
     str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$"), AfterValidator(_not_taken)
 ]
@@ -114,8 +141,8 @@ class ArchiveSettings(_Section):
         require_checksum: False also takes files without a published checksum.
     """
 
-    url: str
-    listing_url: str = ""
+    url: Annotated[str, AfterValidator(_archive_place)]
+    listing_url: Annotated[str, _like(r"(https?://\S+)?", "https://example.org/listing")] = ""
     landing: str = "landing"
     transfers: Annotated[int, Field(ge=1)] = 10
     market: Market
@@ -153,7 +180,7 @@ class UniverseSettings(_Section):
     """
 
     mode: Literal["symbols", "top100", "diversified", "all-usdt", "historical-usdt"]
-    symbols: Annotated[tuple[str, ...], _FromList] = ()
+    symbols: Annotated[tuple[Annotated[str, AfterValidator(_upper_case)], ...], _FromList] = ()
     target: Annotated[int, Field(ge=1)] = 300
 
     @model_validator(mode="after")
@@ -475,6 +502,22 @@ class SparkSettings(_Section):
     remote: str | None = None
     conf: Mapping[str, str] = {}
 
+    @property
+    def heap_bytes(self) -> int:
+        """Memory of the Java that a session starts on this machine; 0 when it starts none."""
+        given = self.conf.get(_HEAP_KEY)
+        if given is None or self.master is None or self.remote is not None:
+            return 0
+        return int(given[:-1]) * _HEAP_UNITS[given[-1].lower()]
+
+    @field_validator("conf")
+    @classmethod
+    def _heap_is_a_size(cls, conf: Mapping[str, str]) -> Mapping[str, str]:
+        given = conf.get(_HEAP_KEY)
+        if given is not None and not re.fullmatch(r"[1-9]\d*[kmgtKMGT]", given, re.ASCII):
+            raise ValueError(f"{_HEAP_KEY} {given!r} must look like 4g or 900m")
+        return conf
+
 
 class Settings(_Section):
     """All settings of a run.
@@ -578,6 +621,7 @@ def load_settings(conf: Path, overrides: Sequence[str] = ()) -> Settings:
         SettingsError: A file is missing or not YAML; a key is unknown, missing or ill-typed.
     """
     base = conf.parent / BASE_FILE
+    _require_files(conf, base)
     layers = [(str(path), _read_yaml(path)) for path in dict.fromkeys((base, conf))]
     layers += [("--set", _override(text)) for text in overrides]
     merged: dict[str, Any] = {}
@@ -589,15 +633,27 @@ def load_settings(conf: Path, overrides: Sequence[str] = ()) -> Settings:
         raise SettingsError(_explain(error, layers)) from error
 
 
+def _require_files(conf: Path, base: Path) -> None:
+    if not _is_there(conf):
+        raise SettingsError(
+            f"settings file {conf} does not exist: run this in the folder that holds conf/, or "
+            "name a file with --conf"
+        )
+    if conf.is_dir():
+        raise SettingsError(f"{conf} is a folder: name a settings file with --conf")
+    if not _is_there(base):
+        raise SettingsError(f"settings file {base} does not exist: it must lie beside {conf.name}")
+
+
+def _is_there(path: Path) -> bool:
+    return os.access(path, os.F_OK)  # not `exists()`, which raises below a closed folder
+
+
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         content = parse_yaml(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise SettingsError(
-            f"settings file {path} does not exist: name one with --conf, such as conf/sample.yaml"
-        ) from error
     except (yaml.YAMLError, ValueError, OSError) as error:  # ValueError: a date of month 13
-        reason = " ".join(str(error).split())
+        reason = yaml_problem(error)
         raise SettingsError(f"settings file {path} cannot be read as YAML: {reason}") from error
     if content is None:
         return {}
@@ -614,6 +670,11 @@ def parse_yaml(text: str) -> Any:
         ValueError: A date does not exist.
     """
     return yaml.load(text, _Loader)  # a SafeLoader: plain values, never objects
+
+
+def yaml_problem(error: Exception) -> str:
+    """What is wrong with a file's YAML, in one line; who shows it has named the file."""
+    return " ".join(str(error).split()).replace('in "<unicode string>", ', "in ")
 
 
 def _override(text: str) -> dict[str, Any]:
@@ -651,14 +712,33 @@ def _explain(error: ValidationError, layers: Sequence[tuple[str, Mapping[str, An
     path = [str(part) for part in problem["loc"] if part != "[key]"]
     where = next((name for name, layer in reversed(layers) if _holds(layer, path)), layers[0][0])
     reason = problem["msg"].removeprefix("Value error, ")
-    given = f" (got {problem['input']!r})"
+    given = f" (got {_as_written(problem['input'])})"
     if problem["type"] == "extra_forbidden":
-        reason, given = "no such key", ""
+        reason, given = f"no such key{did_you_mean(path[-1], _known_keys())}", ""
+    elif problem["type"] == "tuple_type":
+        reason = "must be a list"
+        if isinstance(problem["input"], str):
+            reason, given = f"{reason}, such as [{problem['input']}]", ""
+    elif problem["type"] in ("dict_type", "model_type"):
+        reason = "must hold `key: value` pairs"
     # A missing key, or a section whose keys do not go together: the whole section would be shown.
     elif isinstance(problem["input"], Mapping):
         given = ""
     more = f"; {len(problems) - 1} more" if len(problems) > 1 else ""
     return f"{where}: {'.'.join(path)}: {reason}{given}{more}"
+
+
+def _as_written(value: object) -> str:
+    """A value as its file or command line has it, and not as Python does."""
+    if value is None:
+        return "nothing"
+    return str(value) if isinstance(value, date) else repr(value)
+
+
+def _known_keys(section: type[BaseModel] = _Section) -> set[str]:
+    """The keys of all sections."""
+    below = (key for each in section.__subclasses__() for key in _known_keys(each))
+    return {*section.model_fields, *below}
 
 
 def _holds(layer: Any, path: Sequence[str]) -> bool:

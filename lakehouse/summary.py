@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from lakehouse.errors import QualityError
 from lakehouse.runner import JobResult
 from lakehouse.settings import Settings
 
@@ -18,14 +20,28 @@ _VALUE_WIDTH = 100
 _STYLES = {"succeeded": "green", "unchanged": "cyan", "failed": "bold red", "skipped": "yellow"}
 
 
-def print_summary(console: Console, result: JobResult, settings: Settings, conf: Path) -> None:
-    """Print the tasks with their times, their figures, and the commands that show the results."""
+def print_summary(
+    console: Console,
+    result: JobResult,
+    settings: Settings,
+    conf: Path,
+    again: Sequence[str],
+) -> None:
+    """Print the tasks with their times, their figures, and the commands to go on with.
+
+    Args:
+        console: Where to.
+        result: How the run ended.
+        settings: Its settings.
+        conf: File of the environment's settings.
+        again: Arguments of the command line that began the run, without `--resume`.
+    """
     console.print()
     console.print(_task_table(result))
     figures = _figure_table(result)
     if figures.row_count:
         console.print(figures)
-    for line in _next_steps(result, settings, conf):
+    for line in [*_ways_on(result, again), *_next_steps(result, settings, conf)]:
         console.print(line, highlight=False, soft_wrap=True)
 
 
@@ -51,6 +67,18 @@ def _figure_table(result: JobResult) -> Table:
     return table
 
 
+def _ways_on(result: JobResult, again: Sequence[str]) -> list[str]:
+    """What to do about a failed run."""
+    if result.ok:
+        return []
+    command = shlex.join([sys.argv[0], *again])
+    # A gate's files were read by a task that succeeded: gone on with, the run keeps what it read.
+    refused = any(isinstance(task.error, QualityError) for task in result.tasks)
+    mended = "mend the files" if refused else "mend the cause"
+    step = f"  a new run     {command}" if refused else f"  go on         {command} --resume"
+    return [f"[bold red]Not every task succeeded[/]: {mended}, then", escape(step)]
+
+
 def _next_steps(result: JobResult, settings: Settings, conf: Path) -> list[str]:
     """Commands to go on with, as they can be typed where this run was started."""
     program = Path(sys.argv[0])
@@ -66,7 +94,4 @@ def _next_steps(result: JobResult, settings: Settings, conf: Path) -> list[str]:
         f"  time travel   {program} sql {options} {shlex.quote(query)}",
         f"  tables        {program} tables {options}",
     ]
-    lines = ["[bold]Look next[/]", *map(escape, steps)]
-    if not result.ok:
-        lines.insert(0, "[bold red]Not every task succeeded[/]: the failures are named below.")
-    return lines
+    return ["[bold]Look next[/]", *map(escape, steps)]

@@ -51,7 +51,8 @@ def run_quality_gate(context: TaskContext) -> TaskOutcome:
         named = f"{names} and {more} more" if more > 0 else names
         problems.append(
             f"{len(failed)} files failed, quality.max_failed_files is {limits.max_failed_files}: "
-            f"{named}; see bronze.archive_files"
+            f"{named}; see bronze.archive_files, mend the files and begin a new run: a resumed one "
+            "does not read them again"
         )
     if share > limits.max_rejected_share:
         problems.append(

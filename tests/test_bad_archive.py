@@ -153,7 +153,8 @@ def test_symbols_of_which_no_file_was_taken_are_listed_all_the_same(outcome: Out
 def test_the_gate_fails_the_run_and_names_the_files(outcome: Outcome) -> None:
     named = ", ".join(f"{symbol}-12h-2025-01.zip ({status})" for symbol, status in FAILED.items())
     assert str(outcome.error) == (
-        f"4 files failed, quality.max_failed_files is 0: {named}; see bronze.archive_files"
+        f"4 files failed, quality.max_failed_files is 0: {named}; see bronze.archive_files, "
+        "mend the files and begin a new run: a resumed one does not read them again"
     )
     recorded = {(row["run_id"], row["task"]): row for row in rows(outcome.lake, TASK_RUNS)}
     assert recorded["bad", "quality_gate"]["status"] == "failed"

@@ -175,7 +175,11 @@ def small_job(path: Path) -> Path:
             **body,
             "task_key": key,
             "depends_on": [{"task_key": name} for name in body.get("depends_on", ())],
-            "python_wheel_task": {"entry_point": key, "parameters": parameters("it's")},
+            "python_wheel_task": {
+                "package_name": "candlelake",
+                "entry_point": key,
+                "parameters": parameters("it's"),
+            },
         }
         for key, body in SMALL.items()
     ]
@@ -229,7 +233,11 @@ def test_a_job_runs_on_the_samples(home: Path, tmp_path: Path) -> None:
         {
             "task_key": key,
             "depends_on": [{"task_key": name} for name in keys[: keys.index(key)]],
-            "python_wheel_task": {"entry_point": key, "parameters": parameters(*overrides)},
+            "python_wheel_task": {
+                "package_name": "candlelake",
+                "entry_point": key,
+                "parameters": parameters(*overrides),
+            },
         }
         for key in keys
     ]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -17,7 +18,8 @@ from click.testing import CliRunner, Result
 from lakehouse import cli, doctor, runner, tasks
 from lakehouse.contracts import Column, TableContract
 from lakehouse.doctor import Check
-from lakehouse.errors import NotEnoughData
+from lakehouse.errors import NotEnoughData, QualityError
+from lakehouse.logs import Subject, subject
 from lakehouse.reproduction import Comparison, Reproduction
 from lakehouse.runs import TaskRun
 from lakehouse.settings import Settings
@@ -74,6 +76,16 @@ def test_an_unknown_job_is_named_with_those_there_are() -> None:
     assert "medallion" in said.partition("jobs.yaml")[2]
 
 
+def test_a_misspelt_field_of_a_task_is_named_before_anything_is_run(tmp_path: Path) -> None:
+    wrong = tmp_path / "jobs.yaml"
+    wrong.write_text((ROOT / "jobs.yaml").read_text().replace("depends_on:", "dependson:", 1))
+    said = refused(call("run", "medallion", "--jobs", str(wrong)))
+    assert said == (
+        f"{wrong}: job medallion: task clean_candles: dependson is no known field: "
+        "did you mean depends_on?"
+    )
+
+
 def test_jobs_are_looked_for_above_the_settings(tmp_path: Path) -> None:
     (tmp_path / "conf").mkdir()
     for name in ("base.yaml", "sample.yaml"):
@@ -118,6 +130,7 @@ def test_the_factor_models_candles_are_looked_for_in_its_own_months() -> None:
     march = ["--set", "factors.start=2026-03", "--set", "factors.end=2026-03"]
     said = refused(call("run", "factor_model", *march))
     assert "0 symbols with 1m candles (um) of 2026-03 to 2026-03" in said
+    assert "`factors.interval`, `factors.start` and `factors.end` to what it has" in said
 
 
 @pytest.mark.parametrize(
@@ -234,6 +247,7 @@ def jobs_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "task_key": key,
             "depends_on": [{"task_key": name} for name in after],
             "python_wheel_task": {
+                "package_name": "candlelake",
                 "entry_point": "fail" if key == "fail" else "figures",
                 "parameters": ["--conf", "{{job.parameters.conf}}"],
             },
@@ -274,8 +288,60 @@ def test_a_bad_run_ends_with_the_failed_task_and_one(jobs_file: Path) -> None:
         assert any(f" {key} " in line and status in line for line in result.stdout.splitlines())
     assert "Not every task succeeded" in result.stdout
     assert result.stderr.splitlines()[-1] == ("error: fail failed: 3 bars [of 50] are too few")
+    (step,) = (line for line in result.stdout.splitlines() if line.startswith("  go on "))
+    assert step.endswith(f" run bad --conf conf/sample.yaml --jobs {jobs_file} --resume")
     debugged = call("--debug", "run", "bad", "--jobs", str(jobs_file))
     assert isinstance(debugged.exception, NotEnoughData)
+
+
+def test_a_run_that_the_gate_failed_is_begun_anew(
+    jobs_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def judge(_: TaskContext) -> TaskOutcome:
+        raise QualityError("2 files failed")
+
+    judged = {"figures": Task("figures", "F.", report_figures), "fail": Task("fail", "F.", judge)}
+    monkeypatch.setattr(runner, "load_task", judged.__getitem__)
+    result = call("run", "bad", "--jobs", str(jobs_file), "--set", "universe.target=7")
+    (step,) = (line for line in result.stdout.splitlines() if line.startswith("  a new run "))
+    told = f" run bad --conf conf/sample.yaml --set universe.target=7 --jobs {jobs_file}"
+    assert step.endswith(told)
+    assert "mend the files" in result.stdout
+    assert "--resume" not in result.stdout
+
+
+def test_a_command_that_is_stopped_says_so_in_one_line_and_with_a_status_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def stop(_: Settings) -> list[Check]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(doctor, "run_checks", stop)
+    result = call("doctor")
+    assert (result.exit_code, result.stdout) == (130, "")
+    assert result.stderr == "error: stopped\n"
+
+
+def test_the_line_of_a_failed_command_names_its_run(
+    jobs_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[tuple[str | None, Subject]] = []
+
+    class Kept(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append((getattr(record, "event", None), subject()))
+
+    handler = Kept()
+    monkeypatch.setattr(cli, "configure_logs", lambda *_, **__: None)
+    logging.getLogger("lakehouse").addHandler(handler)
+    try:
+        call("--log-format", "json", "run", "bad", "--jobs", str(jobs_file))
+    finally:
+        logging.getLogger("lakehouse").removeHandler(handler)
+    (ended,) = (about for name, about in lines if name == "run_ended")
+    failed = [about for name, about in lines if name == "command_failed"]
+    assert ended.run_id
+    assert failed == [Subject(run_id=ended.run_id, job="bad")]
 
 
 def test_doctor_names_what_is_missing_and_its_remedy_whole(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,8 +47,10 @@ def test_all_checks_in_order(ivy: str) -> None:
 
 
 def test_a_connect_client_needs_no_java_and_no_jar() -> None:
-    names = run_checks("spark.remote=sc://localhost:9", "spark.master=null")
-    assert not names.keys() & {"Java", "Delta jar", "Spark's scratch folder", "host name"}
+    names = run_checks("spark.remote=sc://localhost:9")
+    on_server = {"Java", "Delta jar", "delta-spark", "Spark's scratch folder", "host name"}
+    assert not names.keys() & on_server
+    assert {"pyspark", "mlflow"} <= names.keys()
     assert not names["Spark Connect"].ok
 
 
@@ -169,6 +171,18 @@ def test_jar_and_no_network(tmp_path: Path, repository: tuple[Path, str]) -> Non
 @pytest.mark.parametrize(("size", "ok"), [(4 * 10**9, True), (4 * 10**9 - 1, False)])
 def test_memory(size: int, ok: bool) -> None:
     assert doctor.check_memory(size).ok is ok
+
+
+def test_memory_is_compared_with_what_spark_may_take(ivy: str) -> None:
+    assert doctor.check_memory(5 * 10**9, 5 * 10**9 - 1).ok
+    check = doctor.check_memory(5 * 10**9, 5 * 10**9)
+    assert not check.ok
+    assert "`spark.conf.spark.driver.memory`" in check.remedy
+    huge = "spark.conf.spark.driver.memory=9000t"
+    assert not run_checks(ivy, huge)["memory"].ok
+    # The cluster and the Connect server have memory of their own.
+    assert run_checks(huge, "spark.master=null")["memory"].found == run_checks(ivy)["memory"].found
+    assert run_checks(huge, "spark.remote=sc://localhost:9")["memory"].remedy == ""
 
 
 def test_a_container_s_limit_counts(tmp_path: Path) -> None:

@@ -31,6 +31,10 @@ CONF = "conf/sample.yaml"
 REFERENCES = {"job.parameters.conf": CONF, "job.name": "j", "job.run_id": "r-1"}
 
 
+WHEEL = {"package_name": "candlelake", "entry_point": "x"}
+WRONG_CLUSTER = "job_clusters.0.new_cluster is no mapping"
+
+
 def body_of(key: str, *after: str) -> dict[str, Any]:
     return {
         "task_key": key,
@@ -51,7 +55,8 @@ def refused(path: Path) -> str:
         load_jobs(path)
     message = str(caught.value)
     assert "\n" not in message
-    return message
+    assert str(path) in message
+    return message.removeprefix(f"{path}: ")
 
 
 def ancestors(job: Job, key: str) -> set[str]:
@@ -182,7 +187,7 @@ def test_what_a_scheduler_needs_is_read(tmp_path: Path) -> None:
 
 
 def test_a_schedule_that_is_none_names_its_job(tmp_path: Path) -> None:
-    said = refused(write(tmp_path, body_of("a"), schedule={"cron": "0 12 * * *"}))
+    said = refused(write(tmp_path, body_of("a"), schedule={"timezone_id": "UTC"}))
     assert said == "job j: schedule.quartz_cron_expression is missing"
 
 
@@ -279,18 +284,41 @@ def test_a_circle_is_named(tmp_path: Path, circle: str) -> None:
     ("body", "wrong"),
     [
         ({"task_key": "a"}, "task a: python_wheel_task is missing"),
-        ({"python_wheel_task": {"entry_point": "x"}}, "task 1: task_key is missing"),
+        ({"python_wheel_task": WHEEL}, "task 1: task_key is missing"),
         (
             {"task_key": "a", "python_wheel_task": {"package_name": "candlelake"}},
             "task a: python_wheel_task.entry_point is missing",
         ),
         (
             {"task_key": "a", "notebook_task": {"notebook_path": "x"}},
-            "task a: python_wheel_task is missing",
+            "task a: notebook_task is no known field",
+        ),
+        (
+            {"task_key": "a", "python_wheel_task": {**WHEEL, "package_name": "candle"}},
+            "task a: python_wheel_task.package_name input should be 'candlelake'",
+        ),
+        (
+            {"task_key": "a", "python_wheel_task": {**WHEEL, "params": []}},
+            "task a: python_wheel_task.params is no known field: did you mean parameters?",
+        ),
+        (
+            {**body_of("a"), "dependson": [{"task_key": "b"}]},
+            "task a: dependson is no known field: did you mean depends_on?",
+        ),
+        (
+            {**body_of("a"), "max_retry": 1},
+            "task a: max_retry is no known field: did you mean max_retries?",
+        ),
+        (
+            {**body_of("a"), "health": {"rules": [], "rule": 1}},
+            "task a: health.rule is no known field: did you mean rules?",
         ),
         ({**body_of("a"), "depends_on": ["b"]}, "task a: depends_on.0 is no mapping"),
         ({**body_of("a"), "depends_on": "b"}, "task a: depends_on is no list"),
         ({**body_of("a"), "max_retries": "two"}, "task a: max_retries input should be a valid"),
+        ({**body_of("a"), "max_retries": True}, "task a: max_retries input should be a valid"),
+        ({**body_of("a"), "timeout_seconds": -1}, "task a: timeout_seconds input should be gr"),
+        ({**body_of("a"), "timeout_seconds": "60"}, "task a: timeout_seconds input should be a"),
         ("a", "task 1 is no mapping"),
         (None, "task 1 is no mapping"),
     ],
@@ -306,6 +334,15 @@ def test_what_is_wrong_with_a_task_is_named(tmp_path: Path, body: object, wrong:
         ({"environments": [{"spec": {}}]}, "environments.0.environment_key is missing"),
         ({"job_clusters": [{"new_cluster": {}}]}, "job_clusters.0.job_cluster_key is missing"),
         ({"schedule": "daily"}, "schedule is no mapping"),
+        ({"job_clusters": [{"job_cluster_key": "x", "new_cluster": 1}]}, WRONG_CLUSTER),
+        (
+            {"max_concurent_runs": 1},
+            "max_concurent_runs is no known field: did you mean max_concurrent_runs?",
+        ),
+        (
+            {"max_concurrent_runs": 0},
+            "max_concurrent_runs input should be greater than or equal to 1",
+        ),
     ],
 )
 def test_what_is_wrong_beside_the_tasks_is_named(

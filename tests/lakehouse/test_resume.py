@@ -96,6 +96,7 @@ def jobs_file() -> Mapping[str, Any]:
             "task_key": key,
             "depends_on": [{"task_key": name} for name in after],
             "python_wheel_task": {
+                "package_name": "candlelake",
                 "entry_point": key,
                 "parameters": [
                     *("--conf", "{{job.parameters.conf}}", "--run-id", "{{job.run_id}}"),

@@ -32,6 +32,8 @@ def test_a_connect_server_that_is_not_there_is_told_at_once(
     [
         (["clean_candles"], "Missing option '--conf'"),
         (["clean_candles", "--conf", "x.yaml", "--no-such"], "No such option"),
+        (["clean_candle"], "no task 'clean_candle'"),
+        ([], "Tasks: asset_metrics, clean_candles, correlations, "),
     ],
 )
 def test_spark_submit_says_how_a_task_is_used_without_a_trace(
@@ -44,6 +46,14 @@ def test_spark_submit_says_how_a_task_is_used_without_a_trace(
     assert done.returncode == 2
     assert wrong in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_spark_submit_is_told_which_tasks_there_are() -> None:
+    script = str(Path(__file__).parents[2] / "deploy" / "launch.py")
+    done = subprocess.run([sys.executable, script, "--help"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("Usage: launch.py TASK --conf FILE")
+    assert "ingest_archive, " in done.stdout
 
 
 def is_resolving() -> bool:

@@ -167,8 +167,8 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "spark.master": st.none() | TEXT,
     "spark.remote": st.none() | TEXT,
     "warehouse": TEXT,
-    "archive.url": TEXT,
-    "archive.listing_url": TEXT,
+    "archive.url": TEXT.filter(lambda text: ":/" not in text) | st.just("s3a://bucket/mirror"),
+    "archive.listing_url": st.sampled_from(["", "http://127.0.0.1:9/x", "https://example.org"]),
     "archive.landing": TEXT,
     "assets.reviewed": st.dates(date(2000, 1, 1), date(2099, 12, 31)).map(str),
     "assets.top100": st.lists(TEXT),
@@ -307,23 +307,33 @@ UNKNOWN_OR_ILL_TYPED = [
     ("index.rulebooks.top10.topn", "10", "no such key"),
     ("index.rulebooks.top10.top_n", "0", "greater than or equal to 1"),
     ("index.rulebooks.top10.mode", "static", "no such key"),
-    ("index.rulebooks.top10", "10", "dictionary"),
+    ("index.rulebooks.top10", "10", "must hold `key: value` pairs"),
     ("quality.max_rejected_share", ".nan", "finite"),
     ("silver.quote_volume_tolerance", ".inf", "finite"),
     ("archive.interval", "4H", "'4h'"),
     ("archive.market", "futures", "'spot' or 'um'"),
     ("archive.start", "2024-13", "must look like"),
-    ("archive.start", "2024-10-01", "string"),
+    ("archive.start", "2024-10-01", "must look like 2024-10 (got 2024-10-01)"),
     ("archive.require_checksum", "maybe", "boolean"),
     ("archive.transfers", "0", "greater than or equal to 1"),
     ("universe.mode", "top10", "'top100'"),
     ("universe.target", "0", "greater than or equal to 1"),
     ("assets.reviewed", "yesterday", "must look like"),
-    ("assets.top100", "BTC", "tuple"),
-    ("universe.symbols", "BTCUSDT", "tuple"),
-    ("warehouse", "", "string"),
+    ("assets.top100", "BTC", "must be a list, such as [BTC]"),
+    ("universe.symbols", "BTCUSDT", "must be a list, such as [BTCUSDT]"),
+    ("assets.top100", "3", "must be a list (got 3)"),
+    ("index.top_n", "'7'", "(got '7')"),
+    ("universe.symbols", "[ETHUSDT, btcusdt]", "must look like BTCUSDT"),
+    ("archive.listing_url", "foo", "must look like https://"),
+    ("archive.url", "ftp://example.org", "must be a folder"),
+    ("archive.url", "http:/127.0.0.1:9", "must be a folder"),
+    ("archive.url", "https//:/x", "must be a folder"),
+    ("spark.conf", "{spark.driver.memory: lots}", "must look like 4g"),
+    ("spark.conf", "{spark.driver.memory: '0g'}", "must look like 4g"),
+    ("warehouse", "", "string (got nothing)"),
     ("spark.conf", "{spark.sql.shuffle.partitions: 8}", "string"),
-    ("index", "5", "dictionary"),
+    ("factors.stress", "-0.2", "must hold `key: value` pairs (got -0.2)"),
+    ("index", "5", "must hold `key: value` pairs"),
 ]
 
 
@@ -339,6 +349,21 @@ def test_an_error_names_where_the_key_was_written(
     at(tree, key, yaml.safe_load(value))
     environment.write_text(yaml.safe_dump(tree))
     assert refused(environment) == said.replace("--set:", f"{environment}:", 1)
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"), [("archve.url", "archive"), ("index.topn", "top_n"), ("zzz", "")]
+)
+def test_a_misspelt_key_is_told_what_it_may_have_meant(key: str, meant: str) -> None:
+    said = refused(SAMPLE, f"{key}=1")
+    assert said.endswith(f"no such key: did you mean {meant}?" if meant else "no such key")
+
+
+def test_what_is_no_yaml_is_told_by_its_line_and_column_alone(environment: Path) -> None:
+    environment.write_text("warehouse: lake\na: b: c\n")
+    said = refused(environment)
+    assert "in line 2, column 5" in said
+    assert "<unicode string>" not in said
 
 
 def test_the_layer_that_hides_the_others_is_the_one_named(environment: Path) -> None:
@@ -390,10 +415,21 @@ def test_a_key_that_is_no_text_is_named_with_its_file(environment: Path, content
 @pytest.mark.parametrize("name", ["smaple.yaml", "nowhere/sample.yaml", "test.yaml/sample.yaml"])
 def test_a_missing_file_is_named(environment: Path, name: str) -> None:
     missing = environment.parent / name
-    assert str(missing.parent) in refused(missing)
+    said = refused(missing)
+    assert said.startswith(f"settings file {missing} does not exist: ")
+    assert "the folder that holds conf/" in said
+
+
+def test_a_file_without_base_beside_it_says_so(tmp_path: Path) -> None:
+    shutil.copy(SAMPLE, tmp_path)
+    base = tmp_path / "base.yaml"
+    missing = f"settings file {base} does not exist: it must lie beside sample.yaml"
+    assert refused(tmp_path / "sample.yaml") == missing
 
 
 def test_a_folder_is_no_settings_file(tmp_path: Path) -> None:
+    assert refused(tmp_path) == f"{tmp_path} is a folder: name a settings file with --conf"
+    shutil.copy(SAMPLE, tmp_path)
     (tmp_path / "base.yaml").mkdir()
     assert str(tmp_path / "base.yaml") in refused(tmp_path / "sample.yaml")
 
@@ -473,7 +509,7 @@ def test_the_digest_does_not_depend_on_the_order_or_the_layer(environment: Path)
         *("warehouse=x", "catalog=x", "archive.url=x", "archive.market=spot"),
         *("archive.interval=1m", "archive.start=2024-11", "archive.end=2025-11"),
         *("archive.require_checksum=false", "universe={mode: symbols, symbols: [A]}"),
-        *("archive.listing_url=x", "archive.landing=x", "archive.transfers=3"),
+        *("archive.listing_url=https://x", "archive.landing=x", "archive.transfers=3"),
         *("universe.mode=top100", "universe.target=9", "assets.reviewed='2026-01-01'"),
         *("assets.top100=[A]", "assets.sectors.meme=[A]", "exchange.um.info_url=x"),
         *("exchange.um.ticker_url=x", "exchange.spot.info_url=x", "exchange.spot.ticker_url=x"),

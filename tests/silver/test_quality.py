@@ -111,7 +111,8 @@ def test_one_failed_file_too_many_fails_and_names_them(
     named = ", ".join(f"{name} ({status})" for name, status in FAILED[:5])
     assert str(failure.value) == (
         f"7 files failed, quality.max_failed_files is 6: {named} and 2 more; see "
-        "bronze.archive_files"
+        "bronze.archive_files, mend the files and begin a new run: a resumed one does not read "
+        "them again"
     )
 
 
