@@ -35,8 +35,8 @@ from ml.plot_style import (
 
 _BUCKET_COLOURS: Final = dict(zip(BUCKETS, (BLUE, ORANGE, VERMILLION), strict=True))
 
-# A beta beyond it takes the deepest colour: nearly collinear factors can bring any.
-_LEAST_SCALE, _SCALE_QUANTILE = 1.0, 0.98
+# An exposure beyond it takes the deepest colour: nearly collinear factors can bring any.
+_SCALE_QUANTILE = 0.98
 
 MOST_HOLDINGS = 20
 """Holdings that the decomposition draws each; the rest is drawn as one."""
@@ -56,6 +56,8 @@ def exposures_over_time(
 ) -> Figure:
     """Exposures as colours, a strip for each coin or portfolio, a line of it for each factor.
 
+    All strips share one scale, from the largest exposures drawn down to their negative.
+
     Args:
         times: T instants, evenly spaced.
         factors: K names.
@@ -68,7 +70,8 @@ def exposures_over_time(
     strips = figure.subplots(len(exposures), 1, sharex=True, squeeze=False)[:, 0]
     every = np.abs(np.concatenate([betas.ravel() for betas in exposures.values()]))
     every = every[np.isfinite(every)]
-    most = max(float(np.quantile(every, _SCALE_QUANTILE)) if every.size else 0.0, _LEAST_SCALE)
+    # Small exposures are told apart too; all of them 0, or none, have one colour on any scale.
+    most = (float(np.quantile(every, _SCALE_QUANTILE)) if every.size else 0.0) or 1.0
     # matplotlib gives its dates no types
     start, end = np.asarray(date2num(times[[0, -1]]), dtype=np.float64)  # type: ignore[no-untyped-call]
     half = max((end - start) / max(times.size - 1, 1) / 2, 1e-3)

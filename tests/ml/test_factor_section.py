@@ -193,6 +193,19 @@ def test_each_coin_has_a_strip_over_the_same_times_and_colours() -> None:
     assert png(figure)
 
 
+@pytest.mark.parametrize("least", [0.0, -0.13])
+def test_colours_are_scaled_to_the_exposures_however_small(least: float) -> None:
+    times = TIMES[:100].tz_localize(None).to_numpy()
+    betas = np.linspace(least, 0.13, 100)[:, None]
+    betas[7] = NAN
+    (strip,) = panels(factor_plots.exposures_over_time(times, ["market_return"], {"A": betas}, ""))
+    low, high = strip.images[0].get_clim()
+    assert low == -high
+    assert 0.12 < high <= 0.13
+    none = factor_plots.exposures_over_time(times, ["market_return"], {"A": 0 * betas}, "")
+    assert panels(none)[0].images[0].get_clim() == (-1.0, 1.0)
+
+
 def test_one_time_alone_can_be_drawn() -> None:
     times = TIMES[:1].tz_localize(None).to_numpy()
     assert png(
