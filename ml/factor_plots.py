@@ -90,7 +90,7 @@ def exposures_over_time(
         axes.tick_params(axis="y", length=0)
         axes.grid(visible=False)
         axes.spines[:].set_visible(False)
-    time_axis(strips[-1])
+    time_axis(strips[-1], times)
     bar = figure.colorbar(image, ax=strips.tolist(), aspect=30, pad=0.01, extend="both")
     bar.set_label("Exposure", color=INK)
     bar.ax.tick_params(colors=INK, labelsize=8)
@@ -116,7 +116,7 @@ def explained_over_time(
     axes.set_ylim(top=1)
     axes.yaxis.set_major_formatter(FuncFormatter(_tenths_of_percent))
     axes.set_ylabel("R\N{SUPERSCRIPT TWO}")
-    time_axis(axes)
+    time_axis(axes, times)
     _legend_below(figure, columns=5)
     return figure
 
@@ -142,7 +142,7 @@ def cumulative_returns(
                 axes.plot(times, level, color=colour, linewidth=1.3)
         axes.yaxis.set_major_formatter(FuncFormatter(_tenths_of_percent))
     for axes in panels[2:]:
-        time_axis(axes)
+        time_axis(axes, times)
     for bucket, colour in _BUCKET_COLOURS.items():
         panels[0].plot([], [], color=colour, linewidth=1.6, label=bucket)
     panels[0].plot([], [], color=MUTED, linewidth=1.6, label="market")

@@ -221,7 +221,9 @@ def _portfolio_images(
     )
     yield "risk", image(figure, f"Variance of {row['portfolio']} by factor and by holding")
     of_factors = mine[mine["component"] == "factor"]
-    wide = of_factors.pivot(index="as_of", columns="name", values="exposure")
+    # The day that ends at midnight, not the one that begins then: that may be of another month.
+    days = (of_factors["as_of"] - pd.Timedelta(1, "us")).dt.floor("D")
+    wide = of_factors.assign(day=days).pivot(index="day", columns="name", values="exposure")
     wide = wide[factors["name"].tolist()].asfreq("D")
     if len(wide) > 1:
         figure = factor_plots.exposures_over_time(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,8 +19,9 @@ from lakehouse.intervals import Interval
 from ml import factor_plots
 from ml.factor_results import MOST_TIMES, spacing
 from ml.factor_section import FactorSection, factor_exports, factor_section
+from ml.plot_style import TimeArray
 from ml.report_page import render
-from tests.ml.made_up_factors import COINS, HOSTILE, TIMES, factor_results
+from tests.ml.made_up_factors import AS_OF, COINS, HOSTILE, TIMES, factor_results
 from tests.ml.test_report import report_data
 
 MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
@@ -204,6 +206,51 @@ def test_colours_are_scaled_to_the_exposures_however_small(least: float) -> None
     assert 0.12 < high <= 0.13
     none = factor_plots.exposures_over_time(times, ["market_return"], {"A": 0 * betas}, "")
     assert panels(none)[0].images[0].get_clim() == (-1.0, 1.0)
+
+
+@pytest.mark.parametrize("freq", ["2h", "1D"])
+def test_no_month_without_data_is_named_below_an_axis(freq: str) -> None:
+    february = pd.date_range("2026-02-01", "2026-03-01", freq=freq, inclusive="left").to_numpy()
+    ones = np.ones(february.size)
+    figures = (
+        factor_plots.cumulative_returns(february, dict.fromkeys(SORTED_FACTORS, ones)),
+        factor_plots.explained_over_time(february, {"A": ones}),
+        factor_plots.exposures_over_time(february, ["market_return"], {"A": ones[:, None]}, ""),
+    )
+    for figure in figures:
+        axis = panels(figure)[-1].xaxis
+        named = [label.get_text() for label in axis.get_ticklabels()]
+        assert (named[0], len(named)) == ("Feb", 7)
+        assert "Mar" not in named
+        assert axis.get_offset_text().get_text() == "2026-Feb"
+
+
+def test_exposures_of_a_portfolio_stand_at_the_day_that_they_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn: list[tuple[str, list[str], int]] = []
+    plain = factor_plots.exposures_over_time
+
+    def seen(times: TimeArray, *given: Any) -> Figure:
+        (betas,) = list(given[1].values())[:1]
+        drawn.append((given[2], [str(day) for day in times.astype("datetime64[D]")], len(betas)))
+        return plain(times, *given)
+
+    monkeypatch.setattr(factor_plots, "exposures_over_time", seen)
+    results = factor_results()
+    # The last day is not over yet.
+    now = AS_OF - pd.Timedelta(hours=5)
+    factor_section(
+        replace(
+            results,
+            as_of=now,
+            risk=results.risk.replace({"as_of": {AS_OF: now}}),
+            contributions=results.contributions.replace({"as_of": {AS_OF: now}}),
+        )
+    )
+    of_portfolios = [each for each in drawn if each[0].startswith("all_coins")]
+    days = ["2026-02-01", "2026-02-02", "2026-02-03"]
+    assert of_portfolios == [("all_coins: exposures at the end of each day", days, 3)]
 
 
 def test_one_time_alone_can_be_drawn() -> None:
