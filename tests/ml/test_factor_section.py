@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gold.factor_names import LONG_SHORT_FACTORS, MARKET_RETURN
+from gold.returns import FloatArray
 from gold.risk_rows import SORTED_FACTORS
 from lakehouse.intervals import Interval
 from ml import factor_plots
@@ -167,6 +168,36 @@ def test_growth_compounds_and_begins_at_nothing() -> None:
     assert [len(each.lines) for each in axes[1:]] == [4, 4, 4]
     assert np.asarray(axes[1].lines[1].get_ydata()).tolist() == [0.0, 0.1, -0.05]
     assert factor_section(results).images["growth"].png
+
+
+def test_cumulative_returns_begin_together_and_a_factor_without_any_has_no_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn: list[tuple[TimeArray, dict[str, FloatArray]]] = []
+    plain = factor_plots.cumulative_returns
+
+    def seen(times: TimeArray, growth: dict[str, FloatArray], subtitle: str) -> Figure:
+        drawn.append((times, growth))
+        return plain(times, growth, subtitle)
+
+    monkeypatch.setattr(factor_plots, "cumulative_returns", seen)
+    results = factor_results()
+    section = factor_section(results)
+    ((times, levels),) = drawn
+    assert section.begin == "2026-02-01 01:30"
+    assert times[0] == np.datetime64("2026-02-01T01:30")
+    for factor in SORTED_FACTORS:
+        if factor == "momentum_low":
+            assert np.isnan(levels[factor]).all()
+            continue
+        whole = np.prod(np.exp(results.growth[factor])) - 1
+        assert levels[factor][-1] == pytest.approx(whole)
+        assert np.isfinite(levels[factor]).all()
+
+
+def test_the_page_says_where_lines_start_and_what_few_coins_do_to_the_figures() -> None:
+    html = " ".join(render(replace(report_data(), factors=factor_results())).split())
+    assert "All lines start at 2026-02-01 01:30 UTC, the first bar by which each of them" in html
 
 
 def test_correlations_keep_the_order_of_the_factors_and_tell_their_numbers() -> None:
