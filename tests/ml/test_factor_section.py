@@ -198,6 +198,7 @@ def test_cumulative_returns_begin_together_and_a_factor_without_any_has_no_line(
 def test_the_page_says_where_lines_start_and_what_few_coins_do_to_the_figures() -> None:
     html = " ".join(render(replace(report_data(), factors=factor_results())).split())
     assert "All lines start at 2026-02-01 01:30 UTC, the first bar by which each of them" in html
+    assert "each of them is a large part of its own buckets: exposures and R&sup2; then" in html
 
 
 def test_correlations_keep_the_order_of_the_factors_and_tell_their_numbers() -> None:
