@@ -24,6 +24,7 @@ from gold.risk_contracts import (
 from gold.risk_rows import BETAS, SORTED_FACTORS
 from lakehouse.contracts import TableContract
 from lakehouse.intervals import INTERVALS, MICROS_PER_DAY, Interval, interval_micros
+from lakehouse.runs import TASK_RUNS
 from lakehouse.sql import equals, is_in
 from ml.frames import rows, to_pandas
 
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
     from lakehouse.settings import Settings
     from lakehouse.tables import Lake
+
+FACTOR_TASKS: Final = ("factor_returns", "factor_exposures", "factor_risk")
+"""Tasks of the model, in the order of the pipeline."""
 
 MOST_TIMES: Final = 400
 """Most points of a series."""
@@ -109,6 +113,15 @@ def load_factor_results(lake: Lake, settings: Settings) -> FactorResults | None:
         risk=risk.sort_values(by, ignore_index=True),
         contributions=parts.sort_values([*by, "component"], ignore_index=True, kind="stable"),
     )
+
+
+def runs_of_factors(lake: Lake, settings: Settings) -> pd.DataFrame:
+    """The newest run of each task of the model that changed a table, as `runs_of` gives runs."""
+    of_model = f"{equals(scope_of(settings))} AND {is_in('task', FACTOR_TASKS)}"
+    runs = rows(lake, TASK_RUNS, f"{of_model} AND status = 'succeeded'").sort_values("started_at")
+    last = runs.drop_duplicates("task", keep="last").set_index("task", drop=False)
+    order = [task for task in FACTOR_TASKS if task in last.index]
+    return last.reindex(order).assign(mlflow_run_id=None)
 
 
 def newest(lake: Lake, contract: TableContract, scope: str) -> pd.DataFrame:

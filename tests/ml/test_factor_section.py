@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from ml import factor_plots
 from ml.factor_results import MOST_TIMES, spacing
 from ml.factor_section import FactorSection, factor_exports, factor_section
 from ml.plot_style import TimeArray
+from ml.report import exports
 from ml.report_page import render
 from tests.ml.made_up_factors import AS_OF, COINS, HOSTILE, TIMES, factor_results
 from tests.ml.test_report import report_data
@@ -124,6 +125,28 @@ def test_the_page_has_the_section_with_names_escaped() -> None:
     assert HOSTILE not in html
     assert "&lt;b&gt;$\\frac$USDT" in html
     assert "Factor model" not in render(report_data())
+
+
+def test_a_page_of_the_factor_model_alone_says_which_job_makes_the_rest() -> None:
+    data, results = report_data(), factor_results()
+    kept = ("listings", "files", "runs")
+    frames: dict[str, Any] = {
+        field.name: getattr(data, field.name).iloc[:0]
+        for field in fields(data)
+        if isinstance(getattr(data, field.name), pd.DataFrame) and field.name not in kept
+    }
+    without = {"gbt_figures": {}, "kmeans_figures": {}}
+    alone = replace(data, **frames, **without, as_of=results.as_of, factors=results)
+    html = render(alone)
+    assert [line for line in html.splitlines() if line.startswith("<h2>")] == [
+        *("<h2>Factor model</h2>", "<h2>Data quality</h2>", "<h2>Provenance</h2>"),
+    ]
+    assert html.count("candlelake run medallion") == 1
+    assert "Index members" not in html
+    assert {name: len(frame) for name, frame in exports(alone).items() if len(frame)} == {
+        name: len(frame) for name, frame in factor_exports(results).items()
+    }
+    assert "The factor model alone" not in render(replace(data, factors=results))
 
 
 def test_csv_files_have_every_row() -> None:
