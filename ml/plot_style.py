@@ -85,9 +85,13 @@ def time_axis(axes: Axes, times: TimeArray) -> None:
 
     Args:
         axes: Axes whose x are times.
-        times: The instants drawn. No tick stands before the first or after the last: a margin that
-            reaches into the next month would name a month without data.
+        times: The instants drawn, if any. No tick stands before the first or after the last: a
+            margin that reaches into the next month would name a month without data.
     """
+    axes.set_xlabel("UTC")
+    if not times.size:
+        axes.set_xticks([])
+        return
     # matplotlib gives its dates no types
     locator = AutoDateLocator(tz=UTC, minticks=4, maxticks=9)  # type: ignore[no-untyped-call]
     words = ConciseDateFormatter(locator, tz=UTC)  # type: ignore[no-untyped-call]
@@ -98,7 +102,6 @@ def time_axis(axes: Axes, times: TimeArray) -> None:
         ticks = ticks[(ticks >= place[0]) & (ticks <= place[-1])]
     axes.xaxis.set_major_locator(FixedLocator(ticks.tolist()))
     axes.xaxis.set_major_formatter(words)
-    axes.set_xlabel("UTC")
 
 
 def percent(value: float, _: int | None = None) -> str:
