@@ -35,8 +35,8 @@ from ml.plot_style import (
 
 _BUCKET_COLOURS: Final = dict(zip(BUCKETS, (BLUE, ORANGE, VERMILLION), strict=True))
 
-# A beta beyond it takes the deepest colour: nearly collinear factors can bring any.
-_LEAST_SCALE, _SCALE_QUANTILE = 1.0, 0.98
+# An exposure beyond it takes the deepest colour: nearly collinear factors can bring any.
+_SCALE_QUANTILE = 0.98
 
 MOST_HOLDINGS = 20
 """Holdings that the decomposition draws each; the rest is drawn as one."""
@@ -56,6 +56,8 @@ def exposures_over_time(
 ) -> Figure:
     """Exposures as colours, a strip for each coin or portfolio, a line of it for each factor.
 
+    All strips share one scale, from the largest exposures drawn down to their negative.
+
     Args:
         times: T instants, evenly spaced.
         factors: K names.
@@ -68,7 +70,8 @@ def exposures_over_time(
     strips = figure.subplots(len(exposures), 1, sharex=True, squeeze=False)[:, 0]
     every = np.abs(np.concatenate([betas.ravel() for betas in exposures.values()]))
     every = every[np.isfinite(every)]
-    most = max(float(np.quantile(every, _SCALE_QUANTILE)) if every.size else 0.0, _LEAST_SCALE)
+    # Small exposures are told apart too; all of them 0, or none, have one colour on any scale.
+    most = (float(np.quantile(every, _SCALE_QUANTILE)) if every.size else 0.0) or 1.0
     # matplotlib gives its dates no types
     start, end = np.asarray(date2num(times[[0, -1]]), dtype=np.float64)  # type: ignore[no-untyped-call]
     half = max((end - start) / max(times.size - 1, 1) / 2, 1e-3)
@@ -87,7 +90,7 @@ def exposures_over_time(
         axes.tick_params(axis="y", length=0)
         axes.grid(visible=False)
         axes.spines[:].set_visible(False)
-    time_axis(strips[-1])
+    time_axis(strips[-1], times)
     bar = figure.colorbar(image, ax=strips.tolist(), aspect=30, pad=0.01, extend="both")
     bar.set_label("Exposure", color=INK)
     bar.ax.tick_params(colors=INK, labelsize=8)
@@ -113,7 +116,7 @@ def explained_over_time(
     axes.set_ylim(top=1)
     axes.yaxis.set_major_formatter(FuncFormatter(_tenths_of_percent))
     axes.set_ylabel("R\N{SUPERSCRIPT TWO}")
-    time_axis(axes)
+    time_axis(axes, times)
     _legend_below(figure, columns=5)
     return figure
 
@@ -139,7 +142,7 @@ def cumulative_returns(
                 axes.plot(times, level, color=colour, linewidth=1.3)
         axes.yaxis.set_major_formatter(FuncFormatter(_tenths_of_percent))
     for axes in panels[2:]:
-        time_axis(axes)
+        time_axis(axes, times)
     for bucket, colour in _BUCKET_COLOURS.items():
         panels[0].plot([], [], color=colour, linewidth=1.6, label=bucket)
     panels[0].plot([], [], color=MUTED, linewidth=1.6, label="market")

@@ -24,6 +24,7 @@ from gold.risk_contracts import (
 from gold.risk_rows import BETAS, SORTED_FACTORS
 from lakehouse.contracts import TableContract
 from lakehouse.intervals import INTERVALS, MICROS_PER_DAY, Interval, interval_micros
+from lakehouse.runs import TASK_RUNS
 from lakehouse.sql import equals, is_in
 from ml.frames import rows, to_pandas
 
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
     from lakehouse.settings import Settings
     from lakehouse.tables import Lake
+
+FACTOR_TASKS: Final = ("factor_returns", "factor_exposures", "factor_risk")
+"""Tasks of the model, in the order of the pipeline."""
 
 MOST_TIMES: Final = 400
 """Most points of a series."""
@@ -50,10 +54,12 @@ class FactorResults:
         buckets: `trailing`, or `static`, which is in-sample.
         window: Bars of a regression.
         first: Open of the first bar that has factor returns.
+        begin: Open of the first bar by which every factor that ever has a return has had one.
         as_of: Close of the last one.
         statistics: `gold.factor_statistics` at `as_of`.
         correlations: factor_a, factor_b and rho at `as_of`.
-        growth: time and the factors: the log growth of each over the bars since the time before.
+        growth: time and the factors: the log growth of each over the bars of that step, from
+            `begin` on.
         exposures: symbol, time, the betas and r2 of the coins shown, evenly spaced in time.
         risk: `gold.portfolio_risk` of all days, by portfolio and time.
         contributions: `gold.risk_contributions`, of holdings those at `as_of`.
@@ -64,6 +70,7 @@ class FactorResults:
     buckets: str
     window: int
     first: pd.Timestamp
+    begin: pd.Timestamp
     as_of: pd.Timestamp
     statistics: pd.DataFrame
     correlations: pd.DataFrame
@@ -84,7 +91,8 @@ def load_factor_results(lake: Lake, settings: Settings) -> FactorResults | None:
     as_of = statistics["as_of"].iloc[0]
     interval = settings.factors.interval
     returns = lake.read(FACTOR_RETURNS).where(scope)
-    first = to_pandas(returns.agg(F.min("open_time").alias("first")))["first"].iloc[0]
+    firsts = _firsts(returns)
+    first, begin = firsts.min(), firsts.max()
     risk = rows(lake, PORTFOLIO_RISK, scope)
     # Of former days the factors alone: holdings grow with the market.
     shown = f"component = 'factor' OR as_of = timestamp'{as_of:%Y-%m-%d %H:%M:%S}'"
@@ -96,14 +104,24 @@ def load_factor_results(lake: Lake, settings: Settings) -> FactorResults | None:
         buckets=statistics["buckets"].iloc[0],
         window=settings.factors.window,
         first=first,
+        begin=begin,
         as_of=as_of,
         statistics=statistics,
         correlations=newest(lake, FACTOR_CORRELATIONS, scope),
-        growth=_growth(returns, spacing(as_of - first, interval)),
+        growth=_growth(returns, begin, spacing(as_of - begin, interval)),
         exposures=_exposures(lake, settings, scope),
         risk=risk.sort_values(by, ignore_index=True),
         contributions=parts.sort_values([*by, "component"], ignore_index=True, kind="stable"),
     )
+
+
+def runs_of_factors(lake: Lake, settings: Settings) -> pd.DataFrame:
+    """The newest run of each task of the model that changed a table, as `runs_of` gives runs."""
+    of_model = f"{equals(scope_of(settings))} AND {is_in('task', FACTOR_TASKS)}"
+    runs = rows(lake, TASK_RUNS, f"{of_model} AND status = 'succeeded'").sort_values("started_at")
+    last = runs.drop_duplicates("task", keep="last").set_index("task", drop=False)
+    order = [task for task in FACTOR_TASKS if task in last.index]
+    return last.reindex(order).assign(mlflow_run_id=None)
 
 
 def newest(lake: Lake, contract: TableContract, scope: str) -> pd.DataFrame:
@@ -121,9 +139,20 @@ def spacing(span: pd.Timedelta, interval: Interval) -> int:
     return next((step for step in steps if step >= least), days)
 
 
-def _growth(returns: DataFrame, step: int) -> pd.DataFrame:
-    """Log growth of each factor between points; NaN before it has a return."""
-    thinned = returns.groupBy(_point(step)).agg(
+def _firsts(returns: DataFrame) -> pd.Series:
+    """The first bar at which each factor has a return; NaT of one that never has."""
+    with_return = {
+        name: F.when(F.col(name).isNotNull(), F.col("open_time")) for name in SORTED_FACTORS
+    }
+    firsts = returns.agg(*(F.min(bar).alias(name) for name, bar in with_return.items()))
+    found: pd.Series = to_pandas(firsts).iloc[0]
+    return found
+
+
+def _growth(returns: DataFrame, begin: pd.Timestamp, step: int) -> pd.DataFrame:
+    """Log growth of each factor between points from a bar on; NaN where it has no return."""
+    since = returns.where(F.col("open_time") >= F.lit(begin.to_pydatetime()))
+    thinned = since.groupBy(_point(step)).agg(
         *(F.sum(F.log1p(factor)).alias(factor) for factor in SORTED_FACTORS)
     )
     return to_pandas(thinned).sort_values("time", ignore_index=True)

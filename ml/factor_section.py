@@ -18,7 +18,7 @@ from ml.factor_results import FactorResults
 from ml.frames import correlation_matrix, floats
 from ml.images import Image, image
 from ml.plot_style import MARKETS, TimeArray
-from ml.report_tables import Table, count, percent, ratio, table, text
+from ml.report_tables import Table, count, minute, percent, ratio, table, text
 
 MOST_NAMED: Final = 20
 """Holdings without exposures that a sentence names."""
@@ -49,6 +49,7 @@ class FactorSection:
 
     Attributes:
         span: Market, interval, from the first bar to the last.
+        begin: First bar of the cumulative returns.
         in_sample: Whether the buckets know the whole sample.
         window: Bars of a regression.
         images: Its figures by name.
@@ -57,6 +58,7 @@ class FactorSection:
     """
 
     span: str
+    begin: str
     in_sample: bool
     window: str
     images: Mapping[str, Image]
@@ -70,6 +72,7 @@ def factor_section(results: FactorResults) -> FactorSection:
     about = f"{MARKETS[results.market]}, {results.interval}, {span}, {results.buckets} buckets"
     return FactorSection(
         span=about,
+        begin=minute(results.begin),
         in_sample=results.buckets == "static",
         window=count(results.window),
         images=dict(_images(results, about)),
@@ -120,9 +123,8 @@ def _statistics(statistics: pd.DataFrame) -> Table:
 def _images(results: FactorResults, about: str) -> Iterator[tuple[str, Image]]:
     """The figures that there are data for, by name."""
     growth = results.growth
-    levels = {
-        factor: np.expm1(floats(growth[factor].fillna(0.0).cumsum())) for factor in SORTED_FACTORS
-    }
+    # NaN stays NaN: a factor without any return is not one that returned 0.
+    levels = {factor: np.expm1(floats(growth[factor].cumsum())) for factor in SORTED_FACTORS}
     figure = factor_plots.cumulative_returns(_times(growth["time"]), levels, about)
     yield "growth", image(figure, "Cumulative return of the market and of each bucket")
     names, matrix = _matrix(results.correlations)
@@ -221,7 +223,9 @@ def _portfolio_images(
     )
     yield "risk", image(figure, f"Variance of {row['portfolio']} by factor and by holding")
     of_factors = mine[mine["component"] == "factor"]
-    wide = of_factors.pivot(index="as_of", columns="name", values="exposure")
+    # The day that ends at midnight, not the one that begins then: that may be of another month.
+    days = (of_factors["as_of"] - pd.Timedelta(1, "us")).dt.floor("D")
+    wide = of_factors.assign(day=days).pivot(index="day", columns="name", values="exposure")
     wide = wide[factors["name"].tolist()].asfreq("D")
     if len(wide) > 1:
         figure = factor_plots.exposures_over_time(

@@ -82,7 +82,7 @@ def equity_curves(
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.set_ylabel("Level, 1,000 at the start")
-    time_axis(axes)
+    time_axis(axes, times)
     _legend_below(figure)
     return figure
 
@@ -107,7 +107,7 @@ def drawdowns(
     axes.set_ylim(top=0)
     axes.yaxis.set_major_formatter(FuncFormatter(percent))
     axes.set_ylabel("Drawdown")
-    time_axis(axes)
+    time_axis(axes, times)
     _legend_below(figure)
     return figure
 
@@ -187,7 +187,7 @@ def turnover_and_costs(
     below.set_ylabel("Costs so far")
     for axes in (above, below):
         axes.grid(visible=False, axis="x")
-    time_axis(below)
+    time_axis(below, times)
     return figure
 
 

@@ -63,7 +63,7 @@ def month_to_month(times: TimeArray, agreement: FloatArray, subtitle: str = "") 
     axes.axhline(0, color=MUTED, linewidth=0.8)
     axes.set_ylim(min(-0.05, float(agreement.min(initial=0.0)) - 0.05), 1.08)
     axes.set_ylabel("Adjusted Rand index")
-    time_axis(axes)
+    time_axis(axes, times)
     axes.set_xlabel("Clusters of, UTC")
     return figure
 

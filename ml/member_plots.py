@@ -70,7 +70,7 @@ def weights_over_time(
     axes.grid(visible=False)
     axes.yaxis.set_major_formatter(FuncFormatter(percent))
     axes.set_ylabel("Share of the index")
-    time_axis(axes)
+    time_axis(axes, until)
     figure.legend(
         loc="outside right center",
         frameon=False,

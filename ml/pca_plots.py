@@ -91,7 +91,7 @@ def market_integration(times: TimeArray, explained: FloatArray, subtitle: str = 
     axes.set_ylim(0, 1)
     axes.yaxis.set_major_formatter(FuncFormatter(percent))
     axes.set_ylabel("Share of the variance")
-    time_axis(axes)
+    time_axis(axes, times)
     axes.set_xlabel("End of the window, UTC")
     figure.legend(loc="outside lower center", ncols=3, frameon=False, labelcolor=INK, fontsize=9)
     return figure

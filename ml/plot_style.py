@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num, num2date
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator
 
 from gold.returns import FloatArray
 
@@ -79,14 +80,28 @@ def styled(axes: Axes) -> Axes:
     return axes
 
 
-def time_axis(axes: Axes) -> None:
-    """Dates in UTC along the bottom, in as few words as tell them apart."""
+def time_axis(axes: Axes, times: TimeArray) -> None:
+    """Dates in UTC along the bottom, in as few words as tell them apart.
+
+    Args:
+        axes: Axes whose x are times.
+        times: The instants drawn, if any. No tick stands before the first or after the last: a
+            margin that reaches into the next month would name a month without data.
+    """
+    axes.set_xlabel("UTC")
+    if not times.size:
+        axes.set_xticks([])
+        return
     # matplotlib gives its dates no types
     locator = AutoDateLocator(tz=UTC, minticks=4, maxticks=9)  # type: ignore[no-untyped-call]
     words = ConciseDateFormatter(locator, tz=UTC)  # type: ignore[no-untyped-call]
-    axes.xaxis.set_major_locator(locator)
+    ticks = place = date2num(times)  # type: ignore[no-untyped-call]
+    if times.size > 1:
+        span = num2date(place[[0, -1]], tz=UTC)  # type: ignore[no-untyped-call]
+        ticks = np.asarray(locator.tick_values(*span))  # type: ignore[no-untyped-call]
+        ticks = ticks[(ticks >= place[0]) & (ticks <= place[-1])]
+    axes.xaxis.set_major_locator(FixedLocator(ticks.tolist()))
     axes.xaxis.set_major_formatter(words)
-    axes.set_xlabel("UTC")
 
 
 def percent(value: float, _: int | None = None) -> str:

@@ -26,7 +26,8 @@ def run_report(context: TaskContext) -> TaskOutcome:
     """Write the report of the newest results into `report.folder`.
 
     Raises:
-        TableError: The warehouse has no gold results of the settings' market and interval.
+        TableError: The warehouse has neither gold results of the settings' market and interval nor
+            a factor model of the market.
     """
     data = load_report_data(context.lake, context.settings)
     page = write_report(Path(context.settings.report.folder), data)

@@ -15,13 +15,12 @@ from pyspark.sql import functions as F
 
 from bronze.contracts import ARCHIVE_FILES, REJECTED_LINES
 from gold.contracts import ASSET_METRICS, CORRELATIONS, INDEX_DECISIONS, INDEX_WEIGHTS
-from gold.factor_candles import scope_of
 from gold.rulebook import STATIC_INDEX
 from lakehouse.contracts import TableContract
 from lakehouse.errors import TableError
 from lakehouse.runs import SUCCESSES, TASK_RUNS
 from lakehouse.settings import Settings
-from lakehouse.sql import equals, is_in
+from lakehouse.sql import equals
 from lakehouse.tables import Lake
 from ml.contracts import (
     CLUSTERS,
@@ -31,7 +30,7 @@ from ml.contracts import (
     PCA_WINDOWS,
     PREDICTIONS,
 )
-from ml.factor_results import FactorResults, load_factor_results
+from ml.factor_results import FactorResults, load_factor_results, runs_of_factors
 from ml.frames import rows, to_pandas
 from ml.index_results import IndexResult, load_index_results
 from ml.leaders_result import load_leaders
@@ -42,9 +41,6 @@ TASKS = (
     *("index_run", "pca", "kmeans", "gbt_features", "gbt", "score"),
 )
 """Tasks whose results the report shows, in the order of the pipeline."""
-
-FACTOR_TASKS = ("factor_returns", "factor_exposures", "factor_risk")
-"""Tasks of the factor model, likewise."""
 
 _FILE_COUNTS = (
     "count(*) AS files",
@@ -61,11 +57,13 @@ class ReportData:
 
     Attributes:
         market: `spot` or `um`.
-        interval: Bar length in Binance's spelling.
-        as_of: Close of the last bar used by the gold results, UTC.
+        interval: Bar length in Binance's spelling; the factor model's where there are no metrics.
+        as_of: Close of the last bar used by the gold results or, without metrics, by the factor
+            model, UTC.
         threshold: Correlation beyond which two symbols met in the index's tournament.
         listings: `silver.listings`.
-        metrics: `gold.asset_metrics` over all history at `as_of`.
+        metrics: `gold.asset_metrics` over all history at `as_of`; without any row the factor
+            model is all that there is.
         correlations: symbol_a, symbol_b and rho of `gold.correlations` at `as_of`.
         weights: `gold.index_weights` of the in-sample index at `as_of`.
         decisions: `gold.index_decisions` of it.
@@ -116,13 +114,24 @@ def load_report_data(lake: Lake, settings: Settings) -> ReportData:
     """Read the newest results of the settings' market and interval.
 
     Gold rows are those of the newest `as_of` over all history, ML rows those of the newest run
-    that did not fail.
+    that did not fail. Where only the factor model was made, files, listings and runs are those of
+    its candles.
 
     Raises:
-        TableError: The warehouse has no metrics of that market and interval.
+        TableError: The warehouse has neither metrics of that market and interval nor a factor
+            model of that market.
     """
+    newest, factors = _newest_as_of(lake, settings), load_factor_results(lake, settings)
+    if newest is None and factors is None:
+        raise TableError(
+            f"no gold results for {' '.join(settings.scope.values())} candles and no factor model "
+            f"in {settings.warehouse}: run `candlelake run medallion` or "
+            "`candlelake run factor_model` first"
+        )
+    if newest is None:
+        settings = settings.with_candles_of("factors")
     scope = equals(settings.scope)
-    at = f"{scope} AND as_of = timestamp_micros({_newest_as_of(lake, settings, scope)})"
+    at = "false" if newest is None else f"{scope} AND as_of = timestamp_micros({newest})"
     of_all = f"{at} AND lookback_days IS NULL"
     of_index = f"{at} AND index_name = '{STATIC_INDEX}'"
     metrics = rows(lake, ASSET_METRICS, of_all)
@@ -138,12 +147,11 @@ def load_report_data(lake: Lake, settings: Settings) -> ReportData:
     made["score"] = forecasts
     found = load_index_results(lake, settings)
     shown = with_runs_of_indices(runs_of(runs, made), runs, found.whole)
-    factors = load_factor_results(lake, settings)
     if factors:
-        shown = pd.concat([shown, _runs_of_factors(lake, settings)], ignore_index=True)
+        shown = pd.concat([shown, runs_of_factors(lake, settings)], ignore_index=True)
     return ReportData(
         **settings.scope,
-        as_of=metrics["as_of"].iloc[0],
+        as_of=factors.as_of if factors and metrics.empty else metrics["as_of"].iloc[0],
         threshold=threshold(shown, settings),
         listings=rows(lake, LISTINGS, scope),
         metrics=metrics.sort_values("symbol", ignore_index=True),
@@ -174,18 +182,14 @@ def load_report_data(lake: Lake, settings: Settings) -> ReportData:
     )
 
 
-def _newest_as_of(lake: Lake, settings: Settings, scope: str) -> int:
-    """The newest determination over all history, in microseconds since the epoch."""
-    newest = None
-    if lake.exists(ASSET_METRICS):
-        static = lake.read(ASSET_METRICS).where(f"{scope} AND lookback_days IS NULL")
-        newest = static.selectExpr("unix_micros(max(as_of)) AS newest").toArrow()[0][0].as_py()
-    if newest is None:
-        raise TableError(
-            f"no gold results for {' '.join(settings.scope.values())} candles in "
-            f"{settings.warehouse}: run `candlelake run medallion` first"
-        )
-    return int(newest)
+def _newest_as_of(lake: Lake, settings: Settings) -> int | None:
+    """The newest determination over all history, in microseconds since the epoch, if any."""
+    if not lake.exists(ASSET_METRICS):
+        return None
+    of_all = f"{equals(settings.scope)} AND lookback_days IS NULL"
+    found = lake.read(ASSET_METRICS).where(of_all).selectExpr("unix_micros(max(as_of)) AS newest")
+    newest: int | None = found.toArrow()[0][0].as_py()
+    return newest
 
 
 def _counts(
@@ -275,16 +279,6 @@ def with_runs_of_indices(
     both = pd.concat([shown, more.assign(mlflow_run_id=None)], ignore_index=True)
     order = both["task"].map(TASKS.index).sort_values(kind="stable").index
     return both.loc[order].reset_index(drop=True)
-
-
-def _runs_of_factors(lake: Lake, settings: Settings) -> pd.DataFrame:
-    """The newest run of each task of the factor model that changed a table."""
-    of_model = f"{equals(scope_of(settings))} AND {is_in('task', FACTOR_TASKS)}"
-    runs = rows(lake, TASK_RUNS, f"{of_model} AND status = 'succeeded'").sort_values("started_at")
-    newest = runs.drop_duplicates("task", keep="last").set_index("task", drop=False)
-    return newest.reindex([task for task in FACTOR_TASKS if task in newest.index]).assign(
-        mlflow_run_id=None
-    )
 
 
 def _figures(runs: pd.DataFrame, task: str) -> dict[str, str]:

@@ -44,6 +44,7 @@ def render(data: ReportData) -> str:
         span=_span(data),
         as_of=minute(data.as_of),
         threshold=f"{data.threshold:g}",
+        medallion=len(data.metrics) > 0,
         tiles=_tiles(data),
         symbols=len(data.listings),
         ended=int((data.listings["status"] == "ended").sum()),
@@ -112,17 +113,18 @@ def _about(data: ReportData, task: str, judged: str = "in-sample") -> str:
 
 
 def _tiles(data: ReportData) -> list[tuple[str, str, str]]:
-    """Headline figures: what, how many, and a note."""
+    """Headline figures: what, how many, and a note; of indices only where there are metrics."""
     listings, files = data.listings, data.files
     refused = files.loc[files["status"] != "ingested", "files"].sum()
     lines, candles = files["rejected_lines"].sum(), data.rejected_candles["candles"].sum()
     filled = listings["filled_bars"].sum()
+    symbols = f"{len(data.metrics)} with metrics" if len(data.metrics) else "with candles"
     return [
-        ("Symbols", count(len(listings)), f"{len(data.metrics)} with metrics"),
+        ("Symbols", count(len(listings)), symbols),
         ("Candles", count(listings["bars"].sum()), f"and {count(filled)} filled"),
         ("Source files", count(files["files"].sum()), f"{count(refused)} refused"),
         ("Rejected", count(lines + candles), f"{count(lines)} lines, {count(candles)} candles"),
-        *_index_tiles(data),
+        *(_index_tiles(data) if len(data.metrics) else ()),
     ]
 
 

@@ -24,17 +24,19 @@ def factor_results(buckets: str = "trailing") -> FactorResults:
     growth = pd.DataFrame(
         {factor: common + rng.normal(0, 5e-4, TIMES.size) for factor in SORTED_FACTORS}
     )
-    growth.loc[:5, list(SORTED_FACTORS[1:])] = np.nan
+    growth["momentum_low"] = np.nan  # as of two coins, of which none is low
+    unsorted = 6
     return FactorResults(
         market="um",
         interval="1m",
         buckets=buckets,
         window=1440,
         first=FIRST,
+        begin=TIMES[unsorted],
         as_of=AS_OF,
         statistics=statistics(),
         correlations=correlations(growth),
-        growth=growth.assign(time=TIMES),
+        growth=growth.assign(time=TIMES)[unsorted:].reset_index(drop=True),
         exposures=exposures(rng),
         risk=risk(),
         contributions=contributions(rng),

@@ -17,10 +17,15 @@ from gold.risk_contracts import (
     RISK_CONTRIBUTIONS,
 )
 from lakehouse.contracts import TableContract
+from lakehouse.runs import TaskRun, record
 from lakehouse.settings import Settings
 from lakehouse.tables import Lake
 from ml import factor_results
 from ml.factor_results import load_factor_results
+from ml.report import exports
+from ml.report_data import load_report_data
+from ml.report_page import render
+from silver.contracts import LISTINGS
 from tests.gold.made_up_factors import (
     COINS,
     DAY,
@@ -127,7 +132,8 @@ def test_series_are_thinned_and_small_tables_read_at_their_newest_date(
     assert found is not None
     assert (found.first, found.as_of, found.buckets) == (START, AS_OF, "trailing")
     returns = factor_returns(DAYS).set_index("open_time")[list(USED)].astype(float)
-    growth = np.log1p(returns).resample("6h").sum(min_count=1)
+    assert found.begin == START + DAY  # the first day has no buckets, and the market waits for them
+    growth = np.log1p(returns[found.begin :]).resample("4h").sum(min_count=1)
     shown = found.growth.set_index("time")
     pd.testing.assert_frame_equal(
         shown[list(USED)], growth, check_freq=False, check_names=False, check_index_type=False
@@ -154,6 +160,59 @@ def test_the_settings_name_the_coins(spark: SparkSession, settings: Settings, la
         found = load_factor_results(lake, chosen)
     assert found is not None
     assert found.exposures["symbol"].unique().tolist() == ["AUSDT"]
+
+
+def test_a_report_of_the_model_alone(spark: SparkSession, settings: Settings, lake: Lake) -> None:
+    """The settings' own candles were never loaded; those of the model were, by its job."""
+    of_job = settings.with_candles_of("factors")
+    at = START.to_pydatetime()
+    runs = [
+        TaskRun(
+            run_id=f"{task}-{candles.archive.interval}",
+            job="factor_model",
+            task=task,
+            status="succeeded",
+            started_at=at,
+            ended_at=at,
+            message="",
+            figures={},
+            rows_in=None,
+            rows_out=None,
+            read_versions={},
+            written_versions={},
+            market=MARKET,
+            interval=candles.archive.interval,
+            settings="{}",
+            settings_digest="d",
+            code_version="c",
+        )
+        for task, candles in (
+            *(("clean_candles", of_job), ("clean_candles", settings)),
+            *(("factor_returns", of_job), ("factor_risk", of_job)),
+        )
+    ]
+    with interpreted(spark):
+        known = {"first_open_time": at, "last_open_time": at, "bars": 96, "filled_bars": 2}
+        listing = {"market": MARKET, "symbol": "AUSDT", "status": "trading", **known}
+        listings = [{**listing, "interval": interval} for interval in ("1h", "4h")]
+        lake.append(LISTINGS, lake.frame(LISTINGS, listings))
+        record(spark, settings, *runs)
+        data = load_report_data(Lake(spark, settings.warehouse), settings)
+    assert (data.market, data.interval, data.as_of) == (MARKET, "1h", AS_OF)
+    assert data.factors is not None
+    assert data.listings["interval"].tolist() == ["1h"]
+    tasks = ["clean_candles", "factor_returns", "factor_risk"]
+    assert data.runs["run_id"].tolist() == [f"{task}-1h" for task in tasks]
+    assert all(frame.empty for frame in (data.metrics, data.weights, data.clusters, data.files))
+    html = render(data)
+    assert [line for line in html.splitlines() if line.startswith("<h2>")] == [
+        "<h2>Factor model</h2>",
+        "<h2>Data quality</h2>",
+        "<h2>Provenance</h2>",
+    ]
+    assert "1h candles</h1>" in html
+    assert html.count("candlelake run medallion") == 2  # one line, and the record of source files
+    assert set(exports(data)) >= {"factor_statistics.csv", "portfolio_risk.csv"}
 
 
 def test_without_the_model_there_is_nothing(spark: SparkSession, settings: Settings) -> None:

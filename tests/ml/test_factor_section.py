@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,13 +14,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gold.factor_names import LONG_SHORT_FACTORS, MARKET_RETURN
+from gold.returns import FloatArray
 from gold.risk_rows import SORTED_FACTORS
 from lakehouse.intervals import Interval
 from ml import factor_plots
 from ml.factor_results import MOST_TIMES, spacing
 from ml.factor_section import FactorSection, factor_exports, factor_section
+from ml.plot_style import TimeArray
+from ml.report import exports
 from ml.report_page import render
-from tests.ml.made_up_factors import COINS, HOSTILE, TIMES, factor_results
+from tests.ml.made_up_factors import AS_OF, COINS, HOSTILE, TIMES, factor_results
 from tests.ml.test_report import report_data
 
 MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
@@ -123,6 +127,28 @@ def test_the_page_has_the_section_with_names_escaped() -> None:
     assert "Factor model" not in render(report_data())
 
 
+def test_a_page_of_the_factor_model_alone_says_which_job_makes_the_rest() -> None:
+    data, results = report_data(), factor_results()
+    kept = ("listings", "files", "runs")
+    frames: dict[str, Any] = {
+        field.name: getattr(data, field.name).iloc[:0]
+        for field in fields(data)
+        if isinstance(getattr(data, field.name), pd.DataFrame) and field.name not in kept
+    }
+    without = {"gbt_figures": {}, "kmeans_figures": {}}
+    alone = replace(data, **frames, **without, as_of=results.as_of, factors=results)
+    html = render(alone)
+    assert [line for line in html.splitlines() if line.startswith("<h2>")] == [
+        *("<h2>Factor model</h2>", "<h2>Data quality</h2>", "<h2>Provenance</h2>"),
+    ]
+    assert html.count("candlelake run medallion") == 1
+    assert "Index members" not in html
+    assert {name: len(frame) for name, frame in exports(alone).items() if len(frame)} == {
+        name: len(frame) for name, frame in factor_exports(results).items()
+    }
+    assert "The factor model alone" not in render(replace(data, factors=results))
+
+
 def test_csv_files_have_every_row() -> None:
     results = factor_results()
     files = factor_exports(results)
@@ -167,6 +193,37 @@ def test_growth_compounds_and_begins_at_nothing() -> None:
     assert factor_section(results).images["growth"].png
 
 
+def test_cumulative_returns_begin_together_and_a_factor_without_any_has_no_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn: list[tuple[TimeArray, dict[str, FloatArray]]] = []
+    plain = factor_plots.cumulative_returns
+
+    def seen(times: TimeArray, growth: dict[str, FloatArray], subtitle: str) -> Figure:
+        drawn.append((times, growth))
+        return plain(times, growth, subtitle)
+
+    monkeypatch.setattr(factor_plots, "cumulative_returns", seen)
+    results = factor_results()
+    section = factor_section(results)
+    ((times, levels),) = drawn
+    assert section.begin == "2026-02-01 01:30"
+    assert times[0] == np.datetime64("2026-02-01T01:30")
+    for factor in SORTED_FACTORS:
+        if factor == "momentum_low":
+            assert np.isnan(levels[factor]).all()
+            continue
+        whole = np.prod(np.exp(results.growth[factor])) - 1
+        assert levels[factor][-1] == pytest.approx(whole)
+        assert np.isfinite(levels[factor]).all()
+
+
+def test_the_page_says_where_lines_start_and_what_few_coins_do_to_the_figures() -> None:
+    html = " ".join(render(replace(report_data(), factors=factor_results())).split())
+    assert "All lines start at 2026-02-01 01:30 UTC, the first bar by which each of them" in html
+    assert "each of them is a large part of its own buckets: exposures and R&sup2; then" in html
+
+
 def test_correlations_keep_the_order_of_the_factors_and_tell_their_numbers() -> None:
     matrix = np.array([[1.0, 0.914, NAN], [0.914, 1.0, NAN], [NAN, NAN, NAN]])
     figure = factor_plots.factor_correlations(SORTED_FACTORS[:3], matrix)
@@ -191,6 +248,64 @@ def test_each_coin_has_a_strip_over_the_same_times_and_colours() -> None:
     assert shown is not None
     np.testing.assert_array_equal(np.ma.filled(shown, NAN), [[0.5, NAN, 0.5, 0.5]] * 2)
     assert png(figure)
+
+
+@pytest.mark.parametrize("least", [0.0, -0.13])
+def test_colours_are_scaled_to_the_exposures_however_small(least: float) -> None:
+    times = TIMES[:100].tz_localize(None).to_numpy()
+    betas = np.linspace(least, 0.13, 100)[:, None]
+    betas[7] = NAN
+    (strip,) = panels(factor_plots.exposures_over_time(times, ["market_return"], {"A": betas}, ""))
+    low, high = strip.images[0].get_clim()
+    assert low == -high
+    assert 0.12 < high <= 0.13
+    none = factor_plots.exposures_over_time(times, ["market_return"], {"A": 0 * betas}, "")
+    assert panels(none)[0].images[0].get_clim() == (-1.0, 1.0)
+
+
+@pytest.mark.parametrize("freq", ["2h", "1D"])
+def test_no_month_without_data_is_named_below_an_axis(freq: str) -> None:
+    february = pd.date_range("2026-02-01", "2026-03-01", freq=freq, inclusive="left").to_numpy()
+    ones = np.ones(february.size)
+    figures = (
+        factor_plots.cumulative_returns(february, dict.fromkeys(SORTED_FACTORS, ones)),
+        factor_plots.explained_over_time(february, {"A": ones}),
+        factor_plots.exposures_over_time(february, ["market_return"], {"A": ones[:, None]}, ""),
+    )
+    for figure in figures:
+        axis = panels(figure)[-1].xaxis
+        named = [label.get_text() for label in axis.get_ticklabels()]
+        assert (named[0], len(named)) == ("Feb", 7)
+        assert "Mar" not in named
+        assert axis.get_offset_text().get_text() == "2026-Feb"
+
+
+def test_exposures_of_a_portfolio_stand_at_the_day_that_they_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn: list[tuple[str, list[str], int]] = []
+    plain = factor_plots.exposures_over_time
+
+    def seen(times: TimeArray, *given: Any) -> Figure:
+        (betas,) = list(given[1].values())[:1]
+        drawn.append((given[2], [str(day) for day in times.astype("datetime64[D]")], len(betas)))
+        return plain(times, *given)
+
+    monkeypatch.setattr(factor_plots, "exposures_over_time", seen)
+    results = factor_results()
+    # The last day is not over yet.
+    now = AS_OF - pd.Timedelta(hours=5)
+    factor_section(
+        replace(
+            results,
+            as_of=now,
+            risk=results.risk.replace({"as_of": {AS_OF: now}}),
+            contributions=results.contributions.replace({"as_of": {AS_OF: now}}),
+        )
+    )
+    of_portfolios = [each for each in drawn if each[0].startswith("all_coins")]
+    days = ["2026-02-01", "2026-02-02", "2026-02-03"]
+    assert of_portfolios == [("all_coins: exposures at the end of each day", days, 3)]
 
 
 def test_one_time_alone_can_be_drawn() -> None:

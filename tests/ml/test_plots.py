@@ -5,19 +5,21 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations, pairwise
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
+from matplotlib.dates import date2num
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.text import Annotation, Text
 
 from gold.returns import FloatArray
 from ml import kmeans_plots, pca_plots, plots
-from ml.plot_style import CATEGORIES
+from ml.plot_style import CATEGORIES, time_axis
 
 MONTHS = np.array(["2025-01-01", "2025-02-01"], dtype="datetime64[us]")
 SUBTITLE = "Spot, 4h, 2024-10-01 to 2026-01-01 UTC"
@@ -309,3 +311,19 @@ def cie_lab(rgb: FloatArray) -> FloatArray:
     )
     x, y, z = np.cbrt(linear @ to_xyz.T / [0.9505, 1.0, 1.089]).T
     return np.column_stack([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 50])
+@pytest.mark.parametrize("step", ["1us", "1min", "5h", "1D", "33D", "700D"])
+def test_ticks_of_a_time_axis_lie_within_its_instants(count: int, step: str) -> None:
+    times = pd.date_range("2026-01-31 23:59", periods=count, freq=step).to_numpy("datetime64[us]")
+    figure = Figure()
+    axes = figure.add_subplot()
+    axes.plot(times, np.ones(count))
+    time_axis(axes, times)
+    figure.draw_without_rendering()
+    # matplotlib gives its dates no types
+    place = np.asarray(date2num(times), dtype=np.float64)  # type: ignore[no-untyped-call]
+    ticks = np.asarray(axes.get_xticks())
+    assert bool(ticks.size) == bool(count)
+    assert count == 0 or place[0] <= ticks[0] <= ticks[-1] <= place[-1]

@@ -606,7 +606,8 @@ def test_a_warehouse_without_gold_results_says_what_to_run() -> None:
     with pytest.raises(TableError) as raised:
         load_report_data(cast("Lake", NoTables()), settings)
     assert str(raised.value) == (
-        "no gold results for um 4h candles in /data/lake: run `candlelake run medallion` first"
+        "no gold results for um 4h candles and no factor model in /data/lake: run "
+        "`candlelake run medallion` or `candlelake run factor_model` first"
     )
 
 
