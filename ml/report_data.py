@@ -61,7 +61,7 @@ class ReportData:
         as_of: Close of the last bar used by the gold results or, without metrics, by the factor
             model, UTC.
         threshold: Correlation beyond which two symbols met in the index's tournament.
-        listings: `silver.listings`.
+        listings: `silver.listings`, without symbols outside of the universe.
         metrics: `gold.asset_metrics` over all history at `as_of`; without any row the factor
             model is all that there is.
         correlations: symbol_a, symbol_b and rho of `gold.correlations` at `as_of`.
@@ -153,7 +153,7 @@ def load_report_data(lake: Lake, settings: Settings) -> ReportData:
         **settings.scope,
         as_of=factors.as_of if factors and metrics.empty else metrics["as_of"].iloc[0],
         threshold=threshold(shown, settings),
-        listings=rows(lake, LISTINGS, scope),
+        listings=rows(lake, LISTINGS, f"{scope} AND status IS NOT NULL"),
         metrics=metrics.sort_values("symbol", ignore_index=True),
         correlations=correlations.sort_values(["symbol_a", "symbol_b"], ignore_index=True),
         weights=weights.sort_values("rank", ignore_index=True),

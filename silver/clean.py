@@ -230,7 +230,7 @@ def _outcome(
     figures = {
         "candles": f"{pc.sum(listed['bars']).as_py():,}",
         "filled bars": f"{pc.sum(listed['filled_bars']).as_py():,}",
-        "symbols": f"{listed.num_rows:,} ({ended:,} ended)",
+        "symbols": f"{pc.sum(pc.is_valid(listed['status'])).as_py():,} ({ended:,} ended)",
         "rejected candles": f"{refused.count() if rules else 0:,}",
         "gaps": ", ".join(f"{row['count']:,} {row['kind']}" for row in holes) or "0",
     }

@@ -109,14 +109,15 @@ LISTINGS = TableContract(
             "status",
             "STRING",
             "ended: the last bar is more than max_fill_bars before the market's; without a bar, "
-            "the last file of the archive is of an earlier month",
-            False,
+            "the last file of the archive is of an earlier month; NULL outside the universe, of "
+            "which no file is listed",
         ),
     ),
     key=("market", "interval", "symbol"),
     partitioned_by=("market", "interval"),
     checks={
-        "known_status": "status IN ('trading', 'ended')",
+        "known_status": "status IN ('trading', 'ended') OR status IS NULL",
+        "status_of_bars": "bars = 0 OR status IS NOT NULL",
         "bars_or_no_times": "(bars > 0) = (first_open_time IS NOT NULL)",
     },
 )

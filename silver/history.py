@@ -43,7 +43,7 @@ def with_silent_symbols(listed: pa.Table, named: pa.Table) -> pa.Table:
     Args:
         listed: `listings`.
         named: Rows of bronze.archive_symbols of the same market and interval. Of a symbol outside
-            of the universe no file is known, so nothing is said.
+            of the universe no file is known, and so no status.
     """
     last_bar = pc.max(listed["last_open_time"]).as_py()
     known = set(listed["symbol"].to_pylist())
@@ -52,12 +52,19 @@ def with_silent_symbols(listed: pa.Table, named: pa.Table) -> pa.Table:
             **{name: row[name] for name in _SYMBOL},
             "bars": 0,
             "filled_bars": 0,
-            "status": "ended" if row["last_month"] < f"{last_bar:%Y-%m}" else "trading",
+            "status": _status(row["last_month"], f"{last_bar:%Y-%m}"),
         }
         for row in named.to_pylist()
-        if row["symbol"] not in known and row["last_month"] is not None
+        if row["symbol"] not in known
     ]
     return pa.concat_tables([listed, pa.Table.from_pylist(silent, listed.schema)])
+
+
+def _status(last_month: str | None, market_last_month: str) -> str | None:
+    """That of a symbol without a bar, by the month of its last file."""
+    if last_month is None:
+        return None
+    return "ended" if last_month < market_last_month else "trading"
 
 
 def symbols_with_gaps(listed: pa.Table, interval: Interval) -> list[str]:

@@ -275,6 +275,24 @@ def test_nothing_new_writes_nothing_and_another_setting_builds_everything_again(
     assert {row["symbol"]: row["status"] for row in rows(lake, LISTINGS)}["TAILUSDT"] == "ended"
 
 
+def test_symbols_outside_of_the_universe_are_listed_and_no_reason_to_write_again(
+    spark: "SparkSession", market: Market, tmp_path: Path
+) -> None:
+    settings = changed_settings(
+        lake_of(market.settings, tmp_path, market.root, "12h"),
+        universe={"mode": "symbols", "symbols": ("LATEUSDT",)},
+    )
+    done = run(spark, settings, "one", ingest_archive, clean_candles)
+    assert done["clean_candles"].figures["symbols"] == "1 (0 ended)"
+    listed = rows(Lake(spark, settings.warehouse), LISTINGS)
+    assert {row["symbol"]: (row["bars"], row["status"]) for row in listed} == {
+        **dict.fromkeys(LACKS, (0, None)),
+        "LATEUSDT": (105, "trading"),
+    }
+    again = run(spark, settings, "again", ingest_archive, clean_candles)
+    assert {each.status for each in again.values()} == {"unchanged"}
+
+
 def stages_in_order(files: list[Path]) -> list[list[Path]]:
     """The first two months, then the other two."""
     early = [path for path in files if "-2024-10" in path.name or "-2024-11" in path.name]

@@ -31,9 +31,12 @@ BTC = {
 
 
 @pytest.mark.parametrize(
-    ("last_month", "status"), [("2022-05", "ended"), ("2025-02", "trading"), ("2025-03", "trading")]
+    ("last_month", "status"),
+    [("2022-05", "ended"), ("2025-02", "trading"), ("2025-03", "trading"), (None, None)],
 )
-def test_a_symbol_without_a_bar_is_listed_by_its_files(last_month: str, status: str) -> None:
+def test_a_symbol_without_a_bar_is_listed_by_its_files(
+    last_month: str | None, status: str | None
+) -> None:
     listed = pa.Table.from_pylist([BTC], LISTED)
     named = pa.Table.from_pylist(
         [
