@@ -24,7 +24,7 @@ from lakehouse.ports import (
     check_loopback,
     check_mlflow_port,
 )
-from lakehouse.session import DELTA_PACKAGE
+from lakehouse.session import DELTA_JARS, DELTA_RELEASE
 from lakehouse.settings import ArchiveSettings, Settings, SparkSettings, Study
 
 MINIMUM_PYTHON = (3, 11)
@@ -49,9 +49,11 @@ def run_checks(settings: Settings) -> list[Check]:
     if spark.remote is not None:  # nor does a client need Delta's: its server has the jar
         packages = [package for package in packages if package.name != "delta-spark"]
     checks += [check_package(package) for package in packages]
+    if spark.remote is not None:  # a session of this machine's own does without
+        checks += [check_extras(package) for package in packages if package.extras]
     if spark.remote is None and spark.master is not None:  # otherwise the cluster brings the jar
         ivy = Path(spark.conf.get("spark.jars.ivy", IVY_FOLDER))
-        checks.append(check_delta_jar(DELTA_PACKAGE, ivy, MAVEN_REPOSITORY))
+        checks.append(check_delta_jars(ivy, MAVEN_REPOSITORY))
     checks += [
         check_memory(memory_bytes(), spark.heap_bytes),
         check_disk(settings.warehouse),
@@ -98,34 +100,72 @@ def local_requirements() -> list[Requirement]:
 
 def check_package(requirement: Requirement) -> Check:
     """Whether a package is installed in a version that the requirement allows."""
-    extras = f"[{','.join(sorted(requirement.extras))}]" if requirement.extras else ""
-    pin = f"{requirement.name}{extras}{requirement.specifier}"
-    remedy = f"pip install '{pin}'"
+    found = _installed(requirement)
+    if found is None:
+        return Check(requirement.name, False, "not installed", _pip(requirement))
+    return checked(
+        requirement.name, requirement.specifier.contains(found), found, _pip(requirement)
+    )
+
+
+def check_extras(requirement: Requirement) -> Check:
+    """Whether the packages of an installed one's extras are there too: `connect` of pyspark."""
+    name = f"{requirement.name}{_extras(requirement)}"
     try:
-        found = version(requirement.name)
+        texts = requires(requirement.name) or []
     except PackageNotFoundError:
-        return Check(requirement.name, False, "not installed", remedy)
-    return checked(requirement.name, requirement.specifier.contains(found), found, remedy)
+        return Check(name, False, "not installed", _pip(requirement))
+    added = [
+        each
+        for each in map(Requirement, texts)
+        if each.marker is not None
+        and any(each.marker.evaluate({"extra": extra}) for extra in requirement.extras)
+    ]
+    lacking = [
+        f"{each.name}{each.specifier}"
+        for each in added
+        if (found := _installed(each)) is None or not each.specifier.contains(found)
+    ]
+    told = f"without {', '.join(lacking)}" if lacking else ", ".join(each.name for each in added)
+    return checked(name, not lacking, told, _pip(requirement))
 
 
-def check_delta_jar(package: str, ivy: Path, repository: str) -> Check:
-    """Whether Spark has Delta's jar already, or can fetch it.
+def _installed(requirement: Requirement) -> str | None:
+    try:
+        return version(requirement.name)
+    except PackageNotFoundError:
+        return None
+
+
+def _extras(requirement: Requirement) -> str:
+    return f"[{','.join(sorted(requirement.extras))}]" if requirement.extras else ""
+
+
+def _pip(requirement: Requirement) -> str:
+    return f"pip install '{requirement.name}{_extras(requirement)}{requirement.specifier}'"
+
+
+def check_delta_jars(ivy: Path, repository: str) -> Check:
+    """Whether Spark has all of Delta's jars already, or can fetch those that it lacks.
 
     Args:
-        package: Maven coordinates, `group:artifact:version`.
         ivy: Spark's folder for packages; `~` is expanded.
         repository: Address of the Maven repository.
     """
-    group, artifact, release = package.split(":")
-    jar = ivy.expanduser() / "jars" / f"{group}_{artifact}-{release}.jar"
-    if jar.is_file():
-        return Check("Delta jar", True, f"{release}, in {jar.parent}")
-    path = f"{group.replace('.', '/')}/{artifact}/{release}/{artifact}-{release}.jar"
+    jars = ivy.expanduser() / "jars"
+    lacking = [
+        name for name in DELTA_JARS if not (jars / f"io.delta_{name}-{DELTA_RELEASE}.jar").is_file()
+    ]
+    if not lacking:
+        return Check("Delta's jars", True, f"{DELTA_RELEASE}, in {jars}")
     return checked(
-        "Delta jar",
-        _answers(f"{repository}/{path}"),
-        f"not in {jar.parent}, to be fetched from {repository}",
-        f"run once where {repository} can be reached, or copy {jar.parent} from such a machine",
+        "Delta's jars",
+        all(
+            _answers(f"{repository}/io/delta/{name}/{DELTA_RELEASE}/{name}-{DELTA_RELEASE}.jar")
+            for name in lacking
+        ),
+        f"not all in {jars}, to be fetched from {repository}: {', '.join(lacking)}",
+        f"run once where {repository} can be reached, or copy {jars} from such a machine",
     )
 
 

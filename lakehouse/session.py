@@ -28,7 +28,7 @@ _PACKAGES = "spark.jars.packages"
 _CLASS_PATH = "spark.driver.extraClassPath"
 _DELTA_BY_PACKAGE = {_PACKAGES: DELTA_PACKAGE}
 # What the package brings of Delta itself; the rest of it, Spark has already.
-_DELTA_JARS = (
+DELTA_JARS = (
     "delta-spark_4.2_2.13",
     "delta-storage",
     "delta-kernel-api",
@@ -183,7 +183,7 @@ def _delta_jars() -> dict[str, str]:
 
     Kept jars on the class path save the 5 s that a resolution takes at every start.
     """
-    kept = [_IVY_JARS.expanduser() / f"io.delta_{name}-{DELTA_RELEASE}.jar" for name in _DELTA_JARS]
+    kept = [_IVY_JARS.expanduser() / f"io.delta_{name}-{DELTA_RELEASE}.jar" for name in DELTA_JARS]
     if not all(jar.exists() for jar in kept):
         with resolving_alone():  # until another process, which may be at it, has put them there
             if not all(jar.exists() for jar in kept):

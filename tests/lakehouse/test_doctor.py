@@ -15,21 +15,21 @@ from packaging.requirements import Requirement
 
 from lakehouse import doctor
 from lakehouse.doctor import Check
-from lakehouse.session import DELTA_PACKAGE
+from lakehouse.session import DELTA_JARS, DELTA_PACKAGE
 from lakehouse.settings import ArchiveSettings, load_settings
 from tests.bronze.archive_server import served
 
 ROOT = Path(__file__).parents[2]
-JAR = "io.delta_delta-spark_4.2_2.13-4.4.0.jar"
-JAR_PATH = "io/delta/delta-spark_4.2_2.13/4.4.0/delta-spark_4.2_2.13-4.4.0.jar"
+JARS = tuple(f"io.delta_{name}-4.4.0.jar" for name in DELTA_JARS)
 
 
 @pytest.fixture
 def ivy(tmp_path: Path) -> str:
-    """The setting that points Spark at a folder which has the jar, so that no network is asked."""
+    """The setting that points Spark at a folder which has the jars, so that no network is asked."""
     jars = tmp_path / "ivy" / "jars"
     jars.mkdir(parents=True)
-    (jars / JAR).touch()
+    for name in JARS:
+        (jars / name).touch()
     return f"spark.conf={{spark.jars.ivy: {jars.parent}}}"
 
 
@@ -40,7 +40,7 @@ def run_checks(*overrides: str) -> dict[str, Check]:
 
 def test_all_checks_in_order(ivy: str) -> None:
     assert list(run_checks(ivy)) == [
-        *("Python", "Java", "pyspark", "delta-spark", "mlflow", "Delta jar"),
+        *("Python", "Java", "pyspark", "delta-spark", "mlflow", "Delta's jars"),
         *("memory", "disk space", "warehouse", "Spark's scratch folder", "ports", "host name"),
         *("MLflow store", "MLflow UI port", "report", "archive"),
     ]
@@ -48,16 +48,19 @@ def test_all_checks_in_order(ivy: str) -> None:
 
 def test_a_connect_client_needs_no_java_and_no_jar() -> None:
     names = run_checks("spark.remote=sc://localhost:9")
-    on_server = {"Java", "Delta jar", "delta-spark", "Spark's scratch folder", "host name"}
+    on_server = {"Java", "Delta's jars", "delta-spark", "Spark's scratch folder", "host name"}
     assert not names.keys() & on_server
     assert {"pyspark", "mlflow"} <= names.keys()
     assert not names["Spark Connect"].ok
+    assert names["pyspark[connect]"].ok
+    for package in ("grpcio", "grpcio-status", "googleapis-common-protos", "zstandard"):
+        assert package in names["pyspark[connect]"].found
 
 
 def test_the_jar_is_a_cluster_s_own_matter_when_there_is_no_master() -> None:
     names = run_checks("spark.master=null")
     assert "Java" in names
-    assert "Delta jar" not in names
+    assert "Delta's jars" not in names
 
 
 def test_every_failure_has_a_remedy_and_no_success_has(tmp_path: Path, ivy: str) -> None:
@@ -69,7 +72,7 @@ def test_every_failure_has_a_remedy_and_no_success_has(tmp_path: Path, ivy: str)
         f"archive.url={tmp_path}/nowhere",
     )
     assert not any(checks[name].ok for name in ("warehouse", "MLflow store", "archive"))
-    assert checks["Delta jar"].ok
+    assert checks["Delta's jars"].ok
     for check in checks.values():
         assert check.ok == (check.remedy == "")
         assert "\n" not in check.found + check.remedy
@@ -114,6 +117,23 @@ def test_package_versions() -> None:
     assert (absent.ok, absent.found) == (False, "not installed")
 
 
+def test_packages_that_an_extra_adds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    about = tmp_path / "client-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: client\nVersion: 1.0\nRequires-Dist: absent-anyway\n"
+        "Requires-Dist: pytest>=1; extra == 'connect'\nRequires-Dist: no-such; extra == 'other'\n"
+        "Requires-Dist: pluggy<0.1; extra == 'connect'\n"
+        "Requires-Dist: no-grpc>=2; extra == 'connect'\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    check = doctor.check_extras(Requirement("client[connect]==1.0"))
+    assert (check.name, check.found) == ("client[connect]", "without pluggy<0.1, no-grpc>=2")
+    assert check.remedy == "pip install 'client[connect]==1.0'"
+    assert doctor.check_package(Requirement("client[connect]==1.0")).ok
+    assert doctor.check_extras(Requirement("no-client[connect]")).found == "not installed"
+
+
 def test_session_loads_the_jar_of_the_pinned_packages() -> None:
     pins = {r.name: str(r.specifier).lstrip("=") for r in doctor.local_requirements()}
     spark = ".".join(pins["pyspark"].split(".")[:2])
@@ -147,24 +167,31 @@ def repository(tmp_path: Path) -> Iterator[tuple[Path, str]]:
         server.shutdown()
 
 
-def test_jar_that_spark_has_already(tmp_path: Path) -> None:
+def test_jars_that_spark_has_already(tmp_path: Path) -> None:
     (tmp_path / "jars").mkdir()
-    (tmp_path / "jars" / JAR).touch()
-    check = doctor.check_delta_jar(DELTA_PACKAGE, tmp_path, "http://127.0.0.1:1")
-    assert check == Check("Delta jar", True, f"4.4.0, in {tmp_path}/jars")
+    for name in JARS:
+        assert not doctor.check_delta_jars(tmp_path, "http://127.0.0.1:1").ok
+        (tmp_path / "jars" / name).touch()
+    check = doctor.check_delta_jars(tmp_path, "http://127.0.0.1:1")
+    assert check == Check("Delta's jars", True, f"4.4.0, in {tmp_path}/jars")
 
 
-def test_jar_that_can_be_fetched(tmp_path: Path, repository: tuple[Path, str]) -> None:
+def test_jars_that_can_be_fetched(tmp_path: Path, repository: tuple[Path, str]) -> None:
     folder, address = repository
-    assert not doctor.check_delta_jar(DELTA_PACKAGE, tmp_path, address).ok
-    (folder / JAR_PATH).parent.mkdir(parents=True)
-    (folder / JAR_PATH).touch()
-    assert doctor.check_delta_jar(DELTA_PACKAGE, tmp_path, address).ok
+    (tmp_path / "jars").mkdir()
+    (tmp_path / "jars" / JARS[0]).touch()
+    for name in DELTA_JARS[1:]:
+        assert not doctor.check_delta_jars(tmp_path, address).ok
+        published = folder / "io" / "delta" / name / "4.4.0" / f"{name}-4.4.0.jar"
+        published.parent.mkdir(parents=True)
+        published.touch()
+    assert doctor.check_delta_jars(tmp_path, address).ok
 
 
-def test_jar_and_no_network(tmp_path: Path, repository: tuple[Path, str]) -> None:
-    check = doctor.check_delta_jar(DELTA_PACKAGE, tmp_path, "http://127.0.0.1:1")
+def test_jars_and_no_network(tmp_path: Path) -> None:
+    check = doctor.check_delta_jars(tmp_path, "http://127.0.0.1:1")
     assert not check.ok
+    assert all(name in check.found for name in DELTA_JARS)
     assert "http://127.0.0.1:1" in check.remedy
 
 

@@ -93,7 +93,7 @@ def test_one_process_at_a_time_downloads_packages(
     there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two that start at once on a machine without the jars would both fail."""
-    for name in session._DELTA_JARS if there else ():
+    for name in session.DELTA_JARS if there else ():
         (tmp_path / f"io.delta_{name}-{session.DELTA_RELEASE}.jar").touch()
     builder = Builder()
     monkeypatch.setattr(packages, "LOCK", tmp_path / "lock")  # and not of the machine
