@@ -6,7 +6,6 @@ went well, 1 when something failed, 2 for wrong usage and 130 after Ctrl-C.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
@@ -24,7 +23,7 @@ from lakehouse.console import err
 from lakehouse.errors import ArchiveError, CandlelakeError, JobError, in_one_line
 from lakehouse.jobs import find_job, load_task
 from lakehouse.listings import load_listing
-from lakehouse.logs import LOG_FORMAT_OPTION, LogFormat, about, configure_logs, event, remark
+from lakehouse.logs import LOG_FORMAT_OPTION, LogFormat, about, configure_logs, remark, tell_failure
 from lakehouse.reproduction import load_reproduce, print_reproduction
 from lakehouse.session import spark_session
 from lakehouse.settings import Settings, load_settings
@@ -32,8 +31,6 @@ from lakehouse.tables import register_tables, require_tables
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
-
-log = logging.getLogger(__name__)
 
 out = Console(soft_wrap=True, emoji=False)
 
@@ -65,20 +62,15 @@ class _Group(click.Group):
         except CandlelakeError as error:
             if ctx.params.get("debug"):
                 raise
-            _tell(ctx, in_one_line(error))
+            self._tell(ctx, in_one_line(error))
             ctx.exit(1)
         except KeyboardInterrupt:  # click's own end is "Aborted!" and 1, as of a failure
-            _tell(ctx, "stopped")
+            self._tell(ctx, "stopped")
             ctx.exit(_INTERRUPTED)
 
-
-def _tell(ctx: click.Context, problem: str) -> None:
-    """Say why a command ends early, in one line."""
-    if ctx.params.get("log_format") == "json":
+    def _tell(self, ctx: click.Context, problem: str) -> None:
         with about(**(ctx.obj or {})):
-            log.error("%s", problem, extra=event("command_failed"))
-    else:
-        err.print(f"[bold red]error:[/] {escape(problem)}", highlight=False, soft_wrap=True)
+            tell_failure(problem, ctx.params["log_format"])
 
 
 def settings_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -65,6 +65,13 @@ def task_command(name: str, summary: str) -> click.Command:
     )
 
 
+def log_format_of(command: click.Command, arguments: Sequence[str]) -> LogFormat:
+    """The format that a command line or its variable asks for, whatever else is wrong there."""
+    read = command.make_context(command.name, list(arguments), resilient_parsing=True)
+    found: LogFormat | None = read.params.get("log_format")
+    return found or "plain"
+
+
 def new_run_id(now: datetime) -> str:
     """A run id that sorts by time: `20250201T030405Z-1a2b3c4d`."""
     return f"{now:%Y%m%dT%H%M%SZ}-{uuid4().hex[:8]}"

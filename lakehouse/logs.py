@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from types import TracebackType
 from typing import Any, Literal, get_args
 
 import click
 from rich.logging import RichHandler
+from rich.markup import escape
 
 from lakehouse.console import err
+from lakehouse.errors import in_one_line
 
 LogFormat = Literal["plain", "json"]
 
@@ -115,8 +119,16 @@ def remark(text: str) -> None:
         err.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
+def tell_failure(problem: str, log_format: LogFormat) -> None:
+    """Say why a program ends early, in one line."""
+    if log_format == "json":
+        log.error("%s", problem, extra=event("command_failed"))
+    else:
+        err.print(f"[bold red]error:[/] {escape(problem)}", highlight=False, soft_wrap=True)
+
+
 def configure_logs(log_format: LogFormat, *, debug: bool = False) -> None:
-    """Send log lines to standard error; warnings of Python too when they are JSON.
+    """Send log lines to standard error; Python's warnings and last trace too when they are JSON.
 
     Plain lines go through the handlers that a host, such as Databricks, has made already.
     """
@@ -131,5 +143,15 @@ def configure_logs(log_format: LogFormat, *, debug: bool = False) -> None:
     err.quiet = is_json
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=is_json)
     logging.captureWarnings(is_json)
+    if is_json:
+        sys.excepthook = _log_uncaught
     for package in PACKAGES:
         logging.getLogger(package).setLevel(logging.DEBUG if debug else logging.INFO)
+
+
+def _log_uncaught(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Say in one line, its trace included, what ends the process."""
+    told = (kind, error, trace)
+    log.error("%s", in_one_line(error), exc_info=told, extra=event("command_failed"))

@@ -106,7 +106,7 @@ class Task:
         given = self.parse(sys.argv[1:])
         if given is not None:
             configure_logs(given.log_format)
-            self._start(given)
+            self.start(given)
 
     def main(self, arguments: Sequence[str]) -> TaskRun | None:
         """Run from command line arguments, within a program that has set up its logs.
@@ -115,7 +115,7 @@ class Task:
             The row written into `ops.task_runs`; None for `--help`.
         """
         given = self.parse(arguments)
-        return None if given is None else self._start(given)
+        return None if given is None else self.start(given)
 
     def parse(self, arguments: Sequence[str]) -> Invocation | None:
         """Read command line arguments (`--conf`, `--set`, `--candles`, `--run-id`, `--job` …).
@@ -137,7 +137,8 @@ class Task:
         """The task's command line."""
         return task_command(self.name, self.summary)
 
-    def _start(self, given: Invocation) -> TaskRun:
+    def start(self, given: Invocation) -> TaskRun:
+        """Run as told, within a program that has set up its logs; as `run`."""
         with spark_session(given.settings.spark) as spark:
             return self.run(spark, given.settings, given.run_id, given.job)
 

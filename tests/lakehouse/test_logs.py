@@ -118,16 +118,55 @@ def test_a_task_that_is_the_whole_process_logs_json_too(tmp_path: Path) -> None:
         "    raise NotEnoughData('three bars\\nare too few')\n"
         "sys.argv = ['t', '--conf', 'conf/sample.yaml', '--run-id', 'r', '--job', 'j',\n"
         "            '--log-format', 'json']\n"
-        "try:\n"
-        "    tasks.Task('t', 'T.', body)()\n"
-        "except NotEnoughData:\n"
-        "    pass\n"
+        "tasks.Task('t', 'T.', body)()\n"
     )
+    for error, ends_with in (
+        ("NotEnoughData", "three bars are too few"),
+        ("RuntimeError", "RuntimeError: three bars"),  # which nobody has explained
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", script.replace("raise NotEnoughData", f"raise {error}")],
+            cwd=ROOT, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert (done.returncode, done.stdout) == (1, "")  # raised, as Databricks wants it
+        *lines, end = [json.loads(line) for line in done.stderr.splitlines()]
+        assert [line["event"] for line in lines] == ["task_started", "log", "task_failed"]
+        assert {(line["run_id"], line["job"], line["task"]) for line in lines} == {("r", "j", "t")}
+        assert "odd" in lines[1]["message"]
+        assert end["event"] == "command_failed"
+        for line in (lines[2], end):
+            assert line["message"].endswith(ends_with)
+        assert "Traceback" in end["trace"]
+
+
+def launch(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """A task by `deploy/launch.py`, which fails."""
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+        [sys.executable, "deploy/launch.py", *arguments],
+        cwd=ROOT, env=os.environ | variables, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "")
+    return done
+
+
+def test_a_task_that_cannot_begin_says_so_in_one_line() -> None:
+    misspelt = ("clean_candles", "--conf", "conf/smaple.yaml")
+    (plain,) = launch(*misspelt).stderr.splitlines()
+    assert plain.startswith("error: ")
+    for done in (
+        launch(*misspelt, "--log-format", "json"),
+        launch(*misspelt, CANDLELAKE_LOG_FORMAT="json"),
+    ):
+        (line,) = map(json.loads, done.stderr.splitlines())
+        assert (line["event"], line["task"]) == ("command_failed", "clean_candles")
+        assert f"error: {line['message']}" == plain
+
+
+def test_a_task_that_fails_leaves_json_lines_and_no_other(tmp_path: Path) -> None:
+    arguments = ("--conf", "conf/sample.yaml", "--set", f"warehouse={tmp_path}", "--job", "j")
+    done = launch("maintain_tables", *arguments, "--run-id", "r", "--log-format", "json")
     lines = [json.loads(line) for line in done.stderr.splitlines()]
-    assert [line["event"] for line in lines] == ["task_started", "log", "task_failed"]
-    assert {(line["run_id"], line["job"], line["task"]) for line in lines} == {("r", "j", "t")}
-    assert "odd" in lines[1]["message"]
-    assert lines[2]["message"].endswith("three bars are too few")
+    assert [line["event"] for line in lines] == ["task_started", "task_failed", "command_failed"]
+    about = {(line["run_id"], line["job"], line["task"]) for line in lines}
+    assert about == {("r", "j", "maintain_tables")}
+    assert lines[-1]["message"].startswith(f"no tables in {tmp_path}")
