@@ -170,13 +170,16 @@ def run(
         archive = check_archive(wanted, found.candles)
         if not archive.ok:
             raise ArchiveError(f"{archive.found}: {archive.remedy}")
+    # What an error is about, from here on.
+    subject = ctx.find_root().obj = {"job": found.name}
     if resume is None:
-        result = run_job(found, settings, conf, overrides, new_run_id(datetime.now(UTC)))
+        subject["run_id"] = new_run_id(datetime.now(UTC))
+        result = run_job(found, settings, conf, overrides, subject["run_id"])
     else:
         with spark_session(settings.spark) as spark:
             earlier = earlier_run(spark, settings, found, None if resume == _NEWEST else resume)
+            subject["run_id"] = earlier.run_id
             result = run_job(found, settings, conf, overrides, earlier.run_id, earlier.done)
-    ctx.find_root().obj = {"run_id": result.run_id, "job": result.job}  # what an error is about
     again = ["run", job, "--conf", str(conf)]
     again += [part for override in overrides for part in ("--set", override)]
     again += ["--jobs", str(jobs_file)] if jobs_file else []

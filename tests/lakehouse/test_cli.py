@@ -344,6 +344,26 @@ def test_the_line_of_a_failed_command_names_its_run(
     assert failed == [Subject(run_id=ended.run_id, job="bad")]
 
 
+def test_the_line_of_a_run_that_is_stopped_names_it(
+    jobs_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[Subject] = []
+
+    def stop(_: object) -> None:
+        lines.append(subject())
+        raise KeyboardInterrupt
+
+    def tell(*_: object) -> None:
+        lines.append(subject())
+
+    monkeypatch.setattr(runner, "spark_session", stop)
+    monkeypatch.setattr(cli, "tell_failure", tell)
+    assert call("run", "good", "--jobs", str(jobs_file)).exit_code == 130
+    starting, ended = lines
+    assert starting.run_id
+    assert ended == starting == Subject(run_id=starting.run_id, job="good")
+
+
 def test_doctor_names_what_is_missing_and_its_remedy_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     remedy = "pip install 'pyspark[connect]==4.2.0'"
     checks = [Check("Java", True, "17 at [/usr]"), Check("pyspark", False, "none", remedy)]

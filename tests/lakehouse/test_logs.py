@@ -104,6 +104,21 @@ def test_a_command_fails_in_one_json_line_and_in_no_other(tmp_path: Path) -> Non
         assert line["message"].startswith(f"no tables in {tmp_path}/none")
 
 
+def test_a_run_for_which_spark_does_not_start_is_named_by_every_line(tmp_path: Path) -> None:
+    program = str(Path(sys.executable).with_name("candlelake"))
+    arguments = ["--log-format", "json", "run", "medallion", "--set", f"warehouse={tmp_path}/lake"]
+    done = subprocess.run(
+        [program, *arguments],
+        cwd=ROOT, env=os.environ | {"JAVA_HOME": "/nowhere"}, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    started, failed = map(json.loads, done.stderr.splitlines())
+    assert (started["event"], failed["event"]) == ("run_started", "command_failed")
+    assert started["run_id"]
+    assert (failed["run_id"], failed["job"]) == (started["run_id"], "medallion")
+
+
 def test_a_task_that_is_the_whole_process_logs_json_too(tmp_path: Path) -> None:
     """As spark-submit and Databricks start it; here no session is needed."""
     script = (
