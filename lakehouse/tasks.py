@@ -179,23 +179,27 @@ class Task:
         )
         started = datetime.now(UTC)
         context = self._context(spark, settings, run_id, job, started)
+        earlier: list[Lake] = []
         try:
             for attempt in attempts:
                 with attempt:
                     if attempt.retry_state.attempt_number > 1:
-                        # What was read before the conflict must be read again.
+                        # What was read before the conflict must be read again; what was committed
+                        # before it stands.
+                        earlier.append(context.lake)
                         context = self._context(spark, settings, run_id, job, started)
                     outcome = self.body(context)
         except Exception as error:
-            failed = _task_run(context, "failed", TaskOutcome(in_one_line(error)))
+            failed = _task_run(context, "failed", TaskOutcome(in_one_line(error)), earlier=earlier)
             # What stopped the task must not be hidden by what then stops its record.
             try:
                 attempts.copy()(record, spark, settings, failed)
             except Exception as hidden:  # noqa: BLE001 - whatever it is, the task's own is raised
                 log.error("%s: the failure is not recorded: %s", self.name, in_one_line(hidden))
             raise
-        status = "unchanged" if outcome.unchanged else "succeeded"
-        run = _task_run(context, status, outcome, context.lake.rows_read())
+        unchanged = outcome.unchanged and not any(lake.written_versions for lake in earlier)
+        status = "unchanged" if unchanged else "succeeded"
+        run = _task_run(context, status, outcome, context.lake.rows_read(), earlier)
         attempts.copy()(record, spark, settings, run)  # tasks that end at once meet in one table
         return run
 
@@ -236,8 +240,16 @@ def task(name: str, summary: str) -> Callable[[Callable[[TaskContext], TaskOutco
 
 
 def _task_run(
-    context: TaskContext, status: str, outcome: TaskOutcome, rows_in: int | None = None
+    context: TaskContext,
+    status: str,
+    outcome: TaskOutcome,
+    rows_in: int | None = None,
+    earlier: Sequence[Lake] = (),
 ) -> TaskRun:
+    """The row of a task: read by its last attempt, written by all of them."""
+    lakes = (*earlier, context.lake)
+    written = [lake.rows_written for lake in lakes]
+    known = [rows for rows in written if rows is not None]
     return TaskRun(
         run_id=context.run_id,
         task=context.task,
@@ -248,9 +260,9 @@ def _task_run(
         message=" ".join(outcome.message.split())[:2000],
         figures=dict(outcome.figures),
         rows_in=rows_in,
-        rows_out=context.lake.rows_written,
+        rows_out=sum(known) if len(known) == len(written) else None,
         read_versions=dict(context.lake.read_versions),
-        written_versions=dict(context.lake.written_versions),
+        written_versions={k: v for lake in lakes for k, v in lake.written_versions.items()},
         settings_digest=context.settings_digest,
         settings=context.settings.as_json(),
         code_version=context.code_version,

@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -16,9 +17,11 @@ from lakehouse import tasks
 from lakehouse.code_version import code_version
 from lakehouse.contracts import Column, TableContract
 from lakehouse.errors import NotEnoughData, SettingsError, WriteConflict
+from lakehouse.increments import untouched
 from lakehouse.invocation import new_run_id
 from lakehouse.jobs import ENTRY_POINT_GROUP
 from lakehouse.runs import TASK_RUNS, TaskRun
+from lakehouse.sql import equals
 from lakehouse.tables import Lake
 from lakehouse.tasks import Task, TaskContext, TaskOutcome, task
 
@@ -142,6 +145,39 @@ def test_a_task_that_another_run_got_ahead_of_is_planned_again(
     assert run.read_versions == {"silver.candles": len(seen)}
     assert len({id(context.lake) for context in seen}) == len(seen) > 2
     assert {(context.run_id, context.now) for context in seen} == {("run-1", run.started_at)}
+
+
+def test_what_was_committed_before_a_conflict_is_the_tasks_too(
+    spark: SparkSession, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes = replace(NUMBERS, name="notes")
+    ahead: list[str] = []
+
+    def write(context: TaskContext) -> TaskOutcome:
+        if ahead and context.lake.read_own(NUMBERS).count():
+            if context.task == "both":
+                context.lake.append(notes, context.lake.frame(notes, [{"n": 1}, {"n": 2}]))
+            return TaskOutcome("the rest", unchanged=context.task == "one")
+        count(context)
+        ahead.append(context.task)
+        raise WriteConflict("another run changed notes")
+
+    def unrecorded(context: TaskContext) -> TaskOutcome:
+        scope = equals({"job": context.job})
+        return TaskOutcome(str(untouched(context, scope, [NUMBERS])), unchanged=True)
+
+    monkeypatch.setattr(tasks, "wait_random_exponential", lambda **_: wait_none())
+    both = Task("both", "B.", write).run(spark, settings, "run-1", "j")
+    assert both.written_versions == {"gold.numbers": 1, "gold.notes": 1}
+    assert (both.status, both.rows_out) == ("succeeded", 3)
+    # The next run finds its rows as this one left them.
+    assert Task("both", "B.", unrecorded).run(spark, settings, "run-2", "j").message == "True"
+
+    # Whoever finds all of it done by an earlier attempt has not left things unchanged.
+    ahead.clear()
+    settings = settings.model_copy(update={"warehouse": f"{settings.warehouse}-2"})
+    one = Task("one", "O.", write).run(spark, settings, "run-1", "j")
+    assert (one.status, one.written_versions) == ("succeeded", {"gold.numbers": 1})
 
 
 def test_the_decorator_makes_a_task() -> None:
