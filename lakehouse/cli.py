@@ -130,8 +130,8 @@ def main(debug: bool, log_format: LogFormat) -> None:
     is_flag=False,
     flag_value=_NEWEST,
     metavar="[RUN_ID]",
-    help="Go on with the job's newest run, or with RUN_ID: only tasks that failed, were skipped or "
-    "did not end, and those that depend on them, are run.",
+    help="Go on with the job's newest recorded run, or with RUN_ID: only tasks that failed, were "
+    "skipped or did not end, and those that depend on them, are run.",
 )
 @click.pass_context
 def run(

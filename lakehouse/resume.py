@@ -62,13 +62,20 @@ def earlier_run(
         run_id: The run; None is the job's newest.
 
     Raises:
-        JobError: There is no such run, or it had other settings than these.
+        JobError: There is no such run, it had other settings than these, or the newest one has
+            nothing left to run.
     """
     lake = Lake(spark, settings.warehouse, settings.catalog)
     rows = _rows_of_run(lake, job, run_id)
     found: str = rows[0]["run_id"]
     with about(run_id=found, job=job.name):
-        return _earlier_run(settings, job, rows)
+        earlier = _earlier_run(settings, job, rows)
+    if run_id is None and len(earlier.done) == len(job.tasks):
+        raise JobError(
+            f"the newest recorded run {found} of job {job.name} is complete; a run killed before "
+            "its first task ended leaves no row: run without --resume"
+        )
+    return earlier
 
 
 def _earlier_run(settings: Settings, job: Job, rows: Sequence[Row]) -> EarlierRun:

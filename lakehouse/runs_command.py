@@ -35,7 +35,8 @@ Row = Mapping[str, Any]
 def runs(run_id: str | None, conf: Path, overrides: Sequence[str], limit: int) -> None:
     """List the newest runs, or the tasks of RUN_ID with their rows and Delta versions.
 
-    A run is `incomplete` when tasks of its job have left no row: it is going on, or was killed.
+    A run is `incomplete` when tasks of its job have left no row: it is going on, or was killed. One
+    that has not ended its first task is not listed.
 
     \b
     candlelake runs

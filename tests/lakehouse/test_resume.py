@@ -191,9 +191,18 @@ def test_a_failed_run_is_shown_and_resumed(
     # Nothing is left, and the code of now is told from the code that was.
     spark.sql(f"UPDATE {house.lake.name(TASK_RUNS)} SET code_version = 'old' WHERE task = 'first'")
     before = house.tasks()
-    assert house.call("run", "j", "--resume").exit_code == 0
+    assert house.call("run", "j", "--resume", run_id).exit_code == 0
     assert house.tasks() == before
     assert "not run again, though the code has changed since: first" in caplog.messages
+
+    # A run that was killed in its first task left no row: the newest of the table is not it.
+    refused = house.call("run", "j", "--resume")
+    assert refused.exit_code == 1
+    assert refused.stderr.splitlines()[-1] == (
+        f"error: the newest recorded run {run_id} of job j is complete; a run killed before its "
+        "first task ended leaves no row: run without --resume"
+    )
+    assert house.tasks() == before
 
 
 OLDER = replace(
