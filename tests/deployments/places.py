@@ -5,11 +5,13 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 
 from tests.digests import table_digests
 from tests.servers import RUN_SECONDS
+from tests.support import as_csv, candle, month_of_candles, put_file
 
 ROOT = Path(__file__).parents[2]
 CONF = ROOT / "conf" / "sample.yaml"
@@ -18,6 +20,8 @@ COINS = ("BTC", "ETH", "SOL", "XRP", "BNB", "DOGE", "ADA", "LINK")
 MONTHS = ("2025-01", "2025-02", "2025-03")
 DAYS = ("2026-02-01", "2026-02-02", "2026-02-03")
 """Of minute candles, for the factor model."""
+DIRTY = "DIRTYUSDT"
+"""Made up: a bad line and a bad row in the first month, no file of the second."""
 JOBS = ("medallion", "factor_model")
 
 LOCAL = {"spark.master": "local[2]", "spark.conf": "{spark.driver.memory: 1g}"}
@@ -87,4 +91,16 @@ def place(folder: Path) -> Place:
         to = folder / "archive" / file.relative_to(ROOT / "samples")
         to.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(file, to)
+    _publish_dirty_candles(folder / "archive")
     return Place(folder)
+
+
+def _publish_dirty_candles(archive: Path) -> None:
+    """Give every table that keeps what is wrong something to keep; samples/ has nothing wrong."""
+    first, _, last = MONTHS
+    lines = month_of_candles(first)
+    high_below_low = candle(
+        datetime.fromisoformat(f"{first}-02").replace(tzinfo=UTC), 4, 100.0, high=98.0
+    )
+    put_file(archive, DIRTY, first, as_csv([*lines[:6], high_below_low, *lines[7:]]) + b"1,2,3\n")
+    put_file(archive, DIRTY, last, as_csv(month_of_candles(last)))

@@ -35,10 +35,10 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_jobs_make_every_table(local: dict[str, str]) -> None:
-    empty = {name for name, digest in local.items() if digest.startswith("0 rows")}
     assert len(local) > 25
     assert {"gold.factor_returns", "gold.factor_exposures"} < local.keys()
-    assert empty <= {"bronze.rejected_lines", "silver.rejected_candles", "silver.gaps"}
+    # Digests of nothing are the same everywhere.
+    assert not [name for name, digest in local.items() if digest.startswith("0 rows")]
 
 
 def test_spark_submit_on_a_standalone_cluster(
