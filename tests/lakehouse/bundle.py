@@ -35,7 +35,9 @@ def load_bundle(target: str, **variables: str) -> dict[str, Any]:
     merged["workspace"] = _merge(given, merged.get("workspace", {}))
     merged["workspace"]["file_path"] = "${workspace.root_path}/files"
     merged["var"] = {name: _default(body) for name, body in declared.items()} | named | variables
-    return {key: _resolve(value, merged) for key, value in merged.items()}
+    bundle = {key: _resolve(value, merged) for key, value in merged.items()}
+    _apply_presets(bundle)
+    return bundle
 
 
 def _read(name: str) -> Any:
@@ -55,6 +57,15 @@ def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
         if isinstance(below[key], dict) and isinstance(above[key], dict):
             merged[key] = _merge(below[key], above[key])
     return merged
+
+
+def _apply_presets(bundle: dict[str, Any]) -> None:
+    """Give jobs what their target presets: only where a job does not say it itself."""
+    presets = bundle["presets"]
+    for job in bundle["resources"]["jobs"].values():
+        job["tags"] = {**presets["tags"], **job.get("tags", {})}
+        paused = presets.get("trigger_pause_status", "UNPAUSED")  # the workspace's own default
+        job["schedule"].setdefault("pause_status", paused)
 
 
 def _resolve(value: Any, root: dict[str, Any]) -> Any:

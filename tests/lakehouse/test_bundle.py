@@ -205,10 +205,17 @@ def test_experiments_lie_in_the_folder_of_the_deployment(bundle: dict[str, Any])
     assert names == {f"{folder}/{name}" for name in ("pca", "kmeans", "gbt", "index")}
 
 
-def test_a_development_deployment_starts_nothing_by_itself() -> None:
-    dev = load_bundle("dev")
-    assert dev["presets"]["trigger_pause_status"] == "PAUSED"
-    assert "mode" not in dev  # which would rename what the tasks use
+@pytest.mark.parametrize(("target", "status"), [("dev", "PAUSED"), ("prod", "UNPAUSED")])
+def test_a_development_deployment_starts_nothing_by_itself(target: str, status: str) -> None:
+    jobs = load_bundle(target, **GIVEN[target])["resources"]["jobs"]
+    assert {name: job["schedule"]["pause_status"] for name, job in jobs.items()} == dict.fromkeys(
+        jobs, status
+    )
+    assert all(job["tags"] == {"environment": target} for job in jobs.values())
+
+
+def test_development_keeps_the_names_that_the_tasks_use() -> None:
+    assert "mode" not in load_bundle("dev")  # which would rename them
 
 
 # Jobs and tasks.
@@ -220,7 +227,6 @@ def test_every_job_and_task_has_its_limits_and_says_when_it_is_slow(prod: dict[s
     for job in prod["resources"]["jobs"].values():
         assert job["queue"] == {"enabled": True}
         assert job["max_concurrent_runs"] == 1
-        assert job["schedule"]["pause_status"] == "UNPAUSED"
         for limited in (job, *job["tasks"]):
             (rule,) = limited["health"]["rules"]
             assert (rule["metric"], rule["op"]) == ("RUN_DURATION_SECONDS", "GREATER_THAN")
