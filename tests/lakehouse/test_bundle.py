@@ -18,13 +18,14 @@ from databricks.bundles.jobs import Job as BundleJob
 from databricks.bundles.registered_models import RegisteredModel
 from databricks.bundles.schemas import Schema
 from databricks.bundles.volumes import Volume
+from pydantic import ValidationError
 
 from gold.contracts import INDEX_LEVELS, INDEX_STATISTICS, INDEX_WEIGHTS
 from gold.risk_contracts import FACTOR_STATISTICS, PORTFOLIO_RISK
 from lakehouse.contracts import LAYERS
 from lakehouse.jobs import ENTRY_POINT_GROUP, find_job, load_task
 from lakehouse.runs import TASK_RUNS
-from lakehouse.settings import load_settings
+from lakehouse.settings import load_settings, parse_yaml
 from lakehouse.tables import Lake
 from ml.registry import model_name
 from ml.tracking import experiment_name
@@ -113,23 +114,48 @@ def test_a_variable_without_a_value_is_an_error() -> None:
         load_bundle("prod")
 
 
-def test_databricks_yml_has_no_field_but_those_of_a_bundle() -> None:
-    root = yaml.safe_load((ROOT / "databricks.yml").read_text())
-    assert set(root) == {"bundle", "include", "artifacts", "sync", "variables", "targets"}
-    assert set(root["include"]) == {"jobs.yaml", "resources.yaml"}
-    assert root["artifacts"]["wheel"]["dynamic_version"] is True
-    assert {name for declared in root["variables"].values() for name in declared} == {
-        *("description", "default", "lookup")
-    }
-    allowed = {*("default", "mode", "presets", "workspace", "run_as", "permissions", "variables")}
-    for target in root["targets"].values():
-        assert set(target) <= allowed
-        assert set(target["variables"]) <= set(root["variables"])
-        assert set(target["presets"]) <= {"trigger_pause_status", "tags"}
-    for name in ("jobs.yaml", "resources.yaml"):
-        assert set(yaml.safe_load((ROOT / name).read_text())) == {"resources"}
-    jobs = yaml.safe_load((ROOT / "jobs.yaml").read_text())["resources"]
-    assert set(jobs) == {"jobs"}
+@pytest.mark.parametrize(
+    ("file", "right", "wrong", "said"),
+    [
+        ("databricks.yml", "dynamic_version: true", "dynamic_verison: true", "dynamic_verison"),
+        ("databricks.yml", "dynamic_version: true", "dynamic_version: yse", "dynamic_version"),
+        ("databricks.yml", "databricks_cli_version", "cli_version", "cli_version"),
+        ("databricks.yml", "lookup:\n      warehouse", "lookup:\n      warehose", "warehose"),
+        ("databricks.yml", "mode: production", "mode: prod", "mode"),
+        ("databricks.yml", "trigger_pause_status", "pause_status", "pause_status"),
+        ("databricks.yml", "      root_path: /Workspace/Users/${var", "      root: /${var", "root"),
+        ("databricks.yml", "group_name: users", "group: users", "group"),
+        ("databricks.yml", "level: CAN_VIEW", "level: CAN_SEE", "level"),
+        ("databricks.yml", "\nsync:", "\nsynch: {}\nsync:", "synch"),
+        ("databricks.yml", "    path: .", "    path: .\n    path: ..", "path"),
+        ("resources.yaml", "name: bronze", "name: bronze\n      name: brass", "name"),
+        ("resources.yaml", "\nresources:", "\nresource: {}\nresources:", "resource"),
+        ("jobs.yaml", "\nresources:", "\ntargets: {}\nresources:", "targets"),
+    ],
+)
+def test_a_misspelt_or_repeated_field_is_an_error_here(
+    tmp_path: Path, file: str, right: str, wrong: str, said: str
+) -> None:
+    for name in ("databricks.yml", "jobs.yaml", "resources.yaml"):
+        text = (ROOT / name).read_text()
+        if name == file:
+            assert right in text
+            text = text.replace(right, wrong, 1)
+        (tmp_path / name).write_text(text)
+    with pytest.raises((ValidationError, yaml.YAMLError), match=said):
+        load_bundle("prod", tmp_path, **GIVEN["prod"])
+
+
+def test_the_jobs_file_has_jobs_alone() -> None:
+    jobs = parse_yaml((ROOT / "jobs.yaml").read_text())
+    assert set(jobs["resources"]) == {"jobs"}
+
+
+def test_the_command_line_is_new_enough(bundle: dict[str, Any]) -> None:
+    # 0.281 is the first that knows a dashboard's catalog; the docs name it too.
+    required = bundle["bundle"]["databricks_cli_version"]
+    assert required == ">= 0.281.0"
+    assert "0.281 or newer" in (ROOT / "docs" / "databricks.md").read_text()
 
 
 def test_production_is_its_service_principals(prod: dict[str, Any]) -> None:
