@@ -178,6 +178,12 @@ def test_what_a_build_leaves_behind_is_not_uploaded() -> None:
         assert any(ROOT.glob(pattern)), pattern  # one that matches nothing is warned of
 
 
+def test_no_deployment_takes_away_what_holds_data(prod: dict[str, Any]) -> None:
+    for kind in ("schemas", "volumes", "experiments", "registered_models"):
+        for name, body in prod["resources"][kind].items():
+            assert body.get("lifecycle") == {"prevent_destroy": True}, (kind, name)
+
+
 # Names: what the bundle makes is what the tasks use.
 
 
@@ -223,6 +229,18 @@ def test_the_settings_of_a_target_are_the_defaults_of_its_variables(target: str)
     for experiment, body in models.items():
         full_name = f"{body['catalog_name']}.{body['schema_name']}.{body['name']}"
         assert full_name == model_name(settings, experiment)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_each_catalog_has_a_deployment_of_its_own(target: str) -> None:
+    one, other = (
+        load_bundle(target, **{**GIVEN[target], "catalog": name}) for name in ("one", "other")
+    )
+    # What was deployed for the one is not taken for that of the other, and moved or deleted.
+    assert one["workspace"]["root_path"] != other["workspace"]["root_path"]
+    for kind, key in (("experiments", "name"), ("schemas", "catalog_name")):
+        names = [{body[key] for body in each["resources"][kind].values()} for each in (one, other)]
+        assert not names[0] & names[1]
 
 
 def test_experiments_lie_in_the_folder_of_the_deployment(bundle: dict[str, Any]) -> None:
