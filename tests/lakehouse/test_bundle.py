@@ -29,7 +29,7 @@ from lakehouse.settings import load_settings, parse_yaml
 from lakehouse.tables import Lake
 from ml.registry import model_name
 from ml.tracking import experiment_name
-from tests.lakehouse.bundle import PRINCIPAL, ROOT, load_bundle
+from tests.lakehouse.bundle import PRINCIPAL, ROOT, USER, load_bundle
 from tests.wheels import build_wheel
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ SHOWN = (
     *(INDEX_LEVELS, INDEX_STATISTICS, INDEX_WEIGHTS),
     *(FACTOR_STATISTICS, PORTFOLIO_RISK, TASK_RUNS),
 )
+TABLE_OF_QUERY = re.compile(r"(?:FROM|JOIN) ([a-z]+\.[a-z_]+)")
 WIDGETS = [entry["widget"] for page in DASHBOARD["pages"] for entry in page["layout"]]
 
 
@@ -78,6 +79,12 @@ def references(parameters: dict[str, str], job: str) -> dict[str, str]:
 
 def parameters_of(body: dict[str, Any]) -> dict[str, str]:
     return {each["name"]: each["default"] for each in body["parameters"]}
+
+
+def tables_shown() -> set[str]:
+    """Tables that the dashboard's queries name."""
+    queries = ("".join(dataset["queryLines"]) for dataset in DASHBOARD["datasets"])
+    return {table for query in queries for table in TABLE_OF_QUERY.findall(query)}
 
 
 # What Databricks checks, and what it only warns of or does not see.
@@ -167,6 +174,25 @@ def test_production_is_its_service_principals(prod: dict[str, Any]) -> None:
     assert prod["workspace"]["root_path"].startswith(f"/Workspace/Users/{PRINCIPAL}/")
     others = [each for each in prod["permissions"] if "service_principal_name" not in each]
     assert {each["level"] for each in others} == {"CAN_VIEW"}
+
+
+@pytest.mark.parametrize(("target", "readers"), [("dev", USER), ("prod", "account users")])
+def test_who_looks_at_the_dashboard_may_read_what_it_shows(target: str, readers: str) -> None:
+    made = load_bundle(target, **GIVEN[target])["resources"]
+    # Its queries are those of the person who looks at it.
+    assert "embed_credentials" not in made["dashboards"]["candlelake"]
+    granted = {
+        (body["name"], grant["principal"]): set(grant["privileges"])
+        for kind in ("schemas", "volumes")
+        for body in made[kind].values()
+        for grant in body.get("grants", ())
+    }
+    shown = {table.partition(".")[0] for table in tables_shown()}
+    assert granted == {
+        **{(schema, readers): {"USE_SCHEMA", "SELECT"} for schema in shown},
+        ("report", readers): {"READ_VOLUME"},
+    }
+    assert made["volumes"]["report"]["schema_name"] in shown
 
 
 def test_what_a_build_leaves_behind_is_not_uploaded() -> None:
@@ -386,7 +412,7 @@ def test_every_query_names_columns_of_the_contracts(spark: "SparkSession", lake:
         lake.frame(contract, []).createOrReplaceTempView(views[contract.full_name])
     for dataset in DASHBOARD["datasets"]:
         query = "".join(dataset["queryLines"])
-        for table in re.findall(r"(?:FROM|JOIN) ([a-z]+\.[a-z_]+)", query):
+        for table in TABLE_OF_QUERY.findall(query):
             query = re.sub(rf"\b{re.escape(table)}\b", views[table], query)
         columns = set(spark.sql(query).columns)  # Spark resolves it, and runs nothing
         used = {
