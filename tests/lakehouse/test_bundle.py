@@ -304,6 +304,8 @@ def test_every_job_and_task_has_its_limits_and_says_when_it_is_slow(prod: dict[s
             # A run whose last task succeeds counts as no failed one, whatever became of the others.
             assert limited["email_notifications"] == told
         for task in job["tasks"]:
+            # Not of an attempt that is followed by another.
+            assert task["notification_settings"] == {"alert_on_last_attempt": True}
             tried_again = task.get("max_retries", 0) > 0
             assert tried_again != (task["task_key"] == "quality_gate")
 
