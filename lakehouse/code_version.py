@@ -28,7 +28,8 @@ def code_version(layer: str) -> str:
             digest.update("/".join(name).encode())
             digest.update(file.read_bytes())
     try:
-        number = version("candlelake")
+        # Databricks' command line adds `+` and the time to the version of each wheel it deploys.
+        number = version("candlelake").partition("+")[0]
     except PackageNotFoundError:
         number = "0"  # on a Python path without metadata
     return f"{number}+{digest.hexdigest()[:12]}"

@@ -70,6 +70,12 @@ class NotificationBody(_Body):
     on_duration_warning_threshold_exceeded: Annotated[tuple[str, ...], _FromList] = ()
 
 
+class NotificationSettingsBody(_Body):
+    """The `notification_settings` of a task."""
+
+    alert_on_last_attempt: bool = False
+
+
 class TaskBody(_Body):
     """One of a job's `tasks`."""
 
@@ -84,6 +90,7 @@ class TaskBody(_Body):
     disable_auto_optimization: bool = False
     health: HealthBody | None = None
     email_notifications: NotificationBody | None = None
+    notification_settings: NotificationSettingsBody | None = None
     environment_key: str | None = None
     job_cluster_key: str | None = None
     libraries: Annotated[tuple[Workspace, ...], _FromList] = ()

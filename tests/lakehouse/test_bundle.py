@@ -18,17 +18,18 @@ from databricks.bundles.jobs import Job as BundleJob
 from databricks.bundles.registered_models import RegisteredModel
 from databricks.bundles.schemas import Schema
 from databricks.bundles.volumes import Volume
+from pydantic import ValidationError
 
 from gold.contracts import INDEX_LEVELS, INDEX_STATISTICS, INDEX_WEIGHTS
 from gold.risk_contracts import FACTOR_STATISTICS, PORTFOLIO_RISK
 from lakehouse.contracts import LAYERS
 from lakehouse.jobs import ENTRY_POINT_GROUP, find_job, load_task
 from lakehouse.runs import TASK_RUNS
-from lakehouse.settings import load_settings
+from lakehouse.settings import load_settings, parse_yaml
 from lakehouse.tables import Lake
 from ml.registry import model_name
 from ml.tracking import experiment_name
-from tests.lakehouse.bundle import PRINCIPAL, ROOT, load_bundle
+from tests.lakehouse.bundle import PRINCIPAL, ROOT, USER, load_bundle
 from tests.wheels import build_wheel
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ SHOWN = (
     *(INDEX_LEVELS, INDEX_STATISTICS, INDEX_WEIGHTS),
     *(FACTOR_STATISTICS, PORTFOLIO_RISK, TASK_RUNS),
 )
+TABLE_OF_QUERY = re.compile(r"(?:FROM|JOIN) ([a-z]+\.[a-z_]+)")
 WIDGETS = [entry["widget"] for page in DASHBOARD["pages"] for entry in page["layout"]]
 
 
@@ -77,6 +79,12 @@ def references(parameters: dict[str, str], job: str) -> dict[str, str]:
 
 def parameters_of(body: dict[str, Any]) -> dict[str, str]:
     return {each["name"]: each["default"] for each in body["parameters"]}
+
+
+def tables_shown() -> set[str]:
+    """Tables that the dashboard's queries name."""
+    queries = ("".join(dataset["queryLines"]) for dataset in DASHBOARD["datasets"])
+    return {table for query in queries for table in TABLE_OF_QUERY.findall(query)}
 
 
 # What Databricks checks, and what it only warns of or does not see.
@@ -113,23 +121,48 @@ def test_a_variable_without_a_value_is_an_error() -> None:
         load_bundle("prod")
 
 
-def test_databricks_yml_has_no_field_but_those_of_a_bundle() -> None:
-    root = yaml.safe_load((ROOT / "databricks.yml").read_text())
-    assert set(root) == {"bundle", "include", "artifacts", "sync", "variables", "targets"}
-    assert set(root["include"]) == {"jobs.yaml", "resources.yaml"}
-    assert root["artifacts"]["wheel"]["dynamic_version"] is True
-    assert {name for declared in root["variables"].values() for name in declared} == {
-        *("description", "default", "lookup")
-    }
-    allowed = {*("default", "mode", "presets", "workspace", "run_as", "permissions", "variables")}
-    for target in root["targets"].values():
-        assert set(target) <= allowed
-        assert set(target["variables"]) <= set(root["variables"])
-        assert set(target["presets"]) <= {"trigger_pause_status", "tags"}
-    for name in ("jobs.yaml", "resources.yaml"):
-        assert set(yaml.safe_load((ROOT / name).read_text())) == {"resources"}
-    jobs = yaml.safe_load((ROOT / "jobs.yaml").read_text())["resources"]
-    assert set(jobs) == {"jobs"}
+@pytest.mark.parametrize(
+    ("file", "right", "wrong", "said"),
+    [
+        ("databricks.yml", "dynamic_version: true", "dynamic_verison: true", "dynamic_verison"),
+        ("databricks.yml", "dynamic_version: true", "dynamic_version: yse", "dynamic_version"),
+        ("databricks.yml", "databricks_cli_version", "cli_version", "cli_version"),
+        ("databricks.yml", "lookup:\n      warehouse", "lookup:\n      warehose", "warehose"),
+        ("databricks.yml", "mode: production", "mode: prod", "mode"),
+        ("databricks.yml", "trigger_pause_status", "pause_status", "pause_status"),
+        ("databricks.yml", "      root_path: /Workspace/Users/${var", "      root: /${var", "root"),
+        ("databricks.yml", "group_name: users", "group: users", "group"),
+        ("databricks.yml", "level: CAN_VIEW", "level: CAN_SEE", "level"),
+        ("databricks.yml", "\nsync:", "\nsynch: {}\nsync:", "synch"),
+        ("databricks.yml", "    path: .", "    path: .\n    path: ..", "path"),
+        ("resources.yaml", "name: bronze", "name: bronze\n      name: brass", "name"),
+        ("resources.yaml", "\nresources:", "\nresource: {}\nresources:", "resource"),
+        ("jobs.yaml", "\nresources:", "\ntargets: {}\nresources:", "targets"),
+    ],
+)
+def test_a_misspelt_or_repeated_field_is_an_error_here(
+    tmp_path: Path, file: str, right: str, wrong: str, said: str
+) -> None:
+    for name in ("databricks.yml", "jobs.yaml", "resources.yaml"):
+        text = (ROOT / name).read_text()
+        if name == file:
+            assert right in text
+            text = text.replace(right, wrong, 1)
+        (tmp_path / name).write_text(text)
+    with pytest.raises((ValidationError, yaml.YAMLError), match=said):
+        load_bundle("prod", tmp_path, **GIVEN["prod"])
+
+
+def test_the_jobs_file_has_jobs_alone() -> None:
+    jobs = parse_yaml((ROOT / "jobs.yaml").read_text())
+    assert set(jobs["resources"]) == {"jobs"}
+
+
+def test_the_command_line_is_new_enough(bundle: dict[str, Any]) -> None:
+    # 0.281 is the first that knows a dashboard's catalog; the docs name it too.
+    required = bundle["bundle"]["databricks_cli_version"]
+    assert required == ">= 0.281.0"
+    assert "0.281 or newer" in (ROOT / "docs" / "databricks.md").read_text()
 
 
 def test_production_is_its_service_principals(prod: dict[str, Any]) -> None:
@@ -143,6 +176,25 @@ def test_production_is_its_service_principals(prod: dict[str, Any]) -> None:
     assert {each["level"] for each in others} == {"CAN_VIEW"}
 
 
+@pytest.mark.parametrize(("target", "readers"), [("dev", USER), ("prod", "account users")])
+def test_who_looks_at_the_dashboard_may_read_what_it_shows(target: str, readers: str) -> None:
+    made = load_bundle(target, **GIVEN[target])["resources"]
+    # Its queries are those of the person who looks at it.
+    assert "embed_credentials" not in made["dashboards"]["candlelake"]
+    granted = {
+        (body["name"], grant["principal"]): set(grant["privileges"])
+        for kind in ("schemas", "volumes")
+        for body in made[kind].values()
+        for grant in body.get("grants", ())
+    }
+    shown = {table.partition(".")[0] for table in tables_shown()}
+    assert granted == {
+        **{(schema, readers): {"USE_SCHEMA", "SELECT"} for schema in shown},
+        ("report", readers): {"READ_VOLUME"},
+    }
+    assert made["volumes"]["report"]["schema_name"] in shown
+
+
 def test_what_a_build_leaves_behind_is_not_uploaded() -> None:
     left = ("build/x.py", "candlelake.egg-info/x", "dist/x.whl", ".databricks/x", ".venv-airflow/x")
     command = ["git", "check-ignore", *left]
@@ -150,6 +202,12 @@ def test_what_a_build_leaves_behind_is_not_uploaded() -> None:
     assert done.stdout.split() == list(left)
     for pattern in load_bundle("dev")["sync"]["exclude"]:
         assert any(ROOT.glob(pattern)), pattern  # one that matches nothing is warned of
+
+
+def test_no_deployment_takes_away_what_holds_data(prod: dict[str, Any]) -> None:
+    for kind in ("schemas", "volumes", "experiments", "registered_models"):
+        for name, body in prod["resources"][kind].items():
+            assert body.get("lifecycle") == {"prevent_destroy": True}, (kind, name)
 
 
 # Names: what the bundle makes is what the tasks use.
@@ -199,16 +257,35 @@ def test_the_settings_of_a_target_are_the_defaults_of_its_variables(target: str)
         assert full_name == model_name(settings, experiment)
 
 
+@pytest.mark.parametrize("target", TARGETS)
+def test_each_catalog_has_a_deployment_of_its_own(target: str) -> None:
+    one, other = (
+        load_bundle(target, **{**GIVEN[target], "catalog": name}) for name in ("one", "other")
+    )
+    # What was deployed for the one is not taken for that of the other, and moved or deleted.
+    assert one["workspace"]["root_path"] != other["workspace"]["root_path"]
+    for kind, key in (("experiments", "name"), ("schemas", "catalog_name")):
+        names = [{body[key] for body in each["resources"][kind].values()} for each in (one, other)]
+        assert not names[0] & names[1]
+
+
 def test_experiments_lie_in_the_folder_of_the_deployment(bundle: dict[str, Any]) -> None:
     folder = bundle["workspace"]["root_path"].removeprefix("/Workspace")
     names = {each["name"] for each in bundle["resources"]["experiments"].values()}
     assert names == {f"{folder}/{name}" for name in ("pca", "kmeans", "gbt", "index")}
 
 
-def test_a_development_deployment_starts_nothing_by_itself() -> None:
-    dev = load_bundle("dev")
-    assert dev["presets"]["trigger_pause_status"] == "PAUSED"
-    assert "mode" not in dev  # which would rename what the tasks use
+@pytest.mark.parametrize(("target", "status"), [("dev", "PAUSED"), ("prod", "UNPAUSED")])
+def test_a_development_deployment_starts_nothing_by_itself(target: str, status: str) -> None:
+    jobs = load_bundle(target, **GIVEN[target])["resources"]["jobs"]
+    assert {name: job["schedule"]["pause_status"] for name, job in jobs.items()} == dict.fromkeys(
+        jobs, status
+    )
+    assert all(job["tags"] == {"environment": target} for job in jobs.values())
+
+
+def test_development_keeps_the_names_that_the_tasks_use() -> None:
+    assert "mode" not in load_bundle("dev")  # which would rename them
 
 
 # Jobs and tasks.
@@ -220,7 +297,6 @@ def test_every_job_and_task_has_its_limits_and_says_when_it_is_slow(prod: dict[s
     for job in prod["resources"]["jobs"].values():
         assert job["queue"] == {"enabled": True}
         assert job["max_concurrent_runs"] == 1
-        assert job["schedule"]["pause_status"] == "UNPAUSED"
         for limited in (job, *job["tasks"]):
             (rule,) = limited["health"]["rules"]
             assert (rule["metric"], rule["op"]) == ("RUN_DURATION_SECONDS", "GREATER_THAN")
@@ -228,6 +304,8 @@ def test_every_job_and_task_has_its_limits_and_says_when_it_is_slow(prod: dict[s
             # A run whose last task succeeds counts as no failed one, whatever became of the others.
             assert limited["email_notifications"] == told
         for task in job["tasks"]:
+            # Not of an attempt that is followed by another.
+            assert task["notification_settings"] == {"alert_on_last_attempt": True}
             tried_again = task.get("max_retries", 0) > 0
             assert tried_again != (task["task_key"] == "quality_gate")
 
@@ -336,7 +414,7 @@ def test_every_query_names_columns_of_the_contracts(spark: "SparkSession", lake:
         lake.frame(contract, []).createOrReplaceTempView(views[contract.full_name])
     for dataset in DASHBOARD["datasets"]:
         query = "".join(dataset["queryLines"])
-        for table in re.findall(r"(?:FROM|JOIN) ([a-z]+\.[a-z_]+)", query):
+        for table in TABLE_OF_QUERY.findall(query):
             query = re.sub(rf"\b{re.escape(table)}\b", views[table], query)
         columns = set(spark.sql(query).columns)  # Spark resolves it, and runs nothing
         used = {

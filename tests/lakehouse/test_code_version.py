@@ -75,5 +75,21 @@ def test_a_zip_on_the_path_has_the_version_of_its_sources(
     assert versions(packed) == expected != versions()
 
 
+def test_sources_that_are_deployed_again_keep_their_version(
+    versions: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    before = versions()
+    for deployed_at in (1741091696780123321, 1741091696780123322):
+        # What Databricks' command line makes of a wheel with a dynamic version.
+        number = f"{version('candlelake')}+{deployed_at}"
+        about = tmp_path / f"candlelake-{number}.dist-info"
+        about.mkdir()
+        (about / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: candlelake\nVersion: {number}\n"
+        )
+        assert versions() == before
+        shutil.rmtree(about)
+
+
 def test_code_of_no_layer_stands_on_all_of_them() -> None:
     assert code_version("tests") == code_version("ml")
