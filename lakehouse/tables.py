@@ -11,7 +11,7 @@ import logging
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -22,6 +22,7 @@ from lakehouse.conformity import column_types, conform
 from lakehouse.contracts import LAYERS, TableContract
 from lakehouse.creation import until_made
 from lakehouse.errors import TableError, WriteConflict
+from lakehouse.locks import by_one_process
 from lakehouse.sql import identifier, literal
 from lakehouse.table_sql import (
     create_statement,
@@ -249,7 +250,8 @@ class Lake:
         if self._catalog:
             self._spark.sql(f"CREATE SCHEMA IF NOT EXISTS {self._catalog}.{contract.layer}")
         try:
-            self._spark.sql(create_statement(contract, name))
+            with self._alone():
+                self._spark.sql(create_statement(contract, name))
         except Exception as error:
             # Of two tasks that create a table at once, one is told so, and finds it there.
             if not _is_conflict(error):
@@ -261,7 +263,8 @@ class Lake:
             there = self._spark.table(name).columns
             statements = renewal_statements(contract, name, there, self._properties(name))
             for statement in statements:
-                self._spark.sql(statement)
+                with self._alone():
+                    self._spark.sql(statement)
         if statements:
             log.info("%s is of an older release and has its new columns now", contract.full_name)
 
@@ -289,7 +292,7 @@ class Lake:
         """
         name = self._sql_name(table)
         version, before = self._newest(name), self._size(name)
-        with _conflict_named(table):
+        with _conflict_named(table), self._alone():
             for statement in retention_statements(name, self._properties(name), retention_days):
                 self._spark.sql(statement)
             self._spark.sql(f"OPTIMIZE {name}").collect()
@@ -317,10 +320,11 @@ class Lake:
         types = column_types(self._spark.table(self.name(contract)).schema)
         conforming = conform(contract, frame, types)
         version = None
-        if where is not None and self.is_unwritten(contract):
-            version = self._commit_first(contract, conforming)
-        if version is None:
-            version = self._commit(contract, conforming, where)
+        with self._alone():
+            if where is not None and self.is_unwritten(contract):
+                version = self._commit_first(contract, conforming)
+            if version is None:
+                version = self._commit(contract, conforming, where)
         _written.setdefault(self._spark, set()).add(self.name(contract))
         self.written_versions[contract.full_name] = version
         seconds = time.monotonic() - started
@@ -372,6 +376,12 @@ class Lake:
 
     def _history(self, name: str, depth: int) -> list[Row]:
         return self._spark.sql(f"DESCRIBE HISTORY {name} LIMIT {depth}").collect()
+
+    def _alone(self) -> AbstractContextManager[None]:
+        """Keeps other processes of this machine from writing into a folder meanwhile."""
+        if not self._is_folder:
+            return nullcontext()
+        return by_one_process(self._warehouse, "writing of tables")
 
     def _location(self, table: str) -> str:
         return f"{self._warehouse}/{table.replace('.', '/')}"
