@@ -214,7 +214,9 @@ class Lake:
             return False
         is_new = not self.exists(contract)
         location = self._location(contract.full_name)
-        found = column_types(until_made(lambda: self._made(contract, is_new), location))
+        folder = Path(location) if self._is_folder else None
+        made = until_made(lambda: self._made(contract, is_new), location, folder, self._alone())
+        found = column_types(made)
         empty = self._spark.createDataFrame([], schema_of(contract))
         if found != column_types(empty.schema):
             raise TableError(

@@ -237,17 +237,18 @@ def test_a_table_that_another_task_is_creating_is_waited_for(
     assert rows_in(late) == [row(1)]
 
 
-def test_a_folder_that_holds_no_table_is_named(
+def test_what_a_kill_at_a_tables_creation_left_is_made_anew(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
     monkeypatch.setattr(creation, "_pause", waits.append)
     folder = tmp_path / "gold" / "bars"
     (folder / "_delta_log").mkdir(parents=True)
+    (folder / "part-0.parquet").touch()
     with pytest.raises(TableError, match=f"{folder} .* remove that folder and run again"):
         Lake(spark, str(tmp_path)).create(BARS)
     assert 5 < sum(waits) < 60
-    shutil.rmtree(folder)
+    (folder / "part-0.parquet").unlink()
     lake = Lake(spark, str(tmp_path))
     lake.append(BARS, lake.frame(BARS, [row(1)]))
     assert rows_in(lake) == [row(1)]
