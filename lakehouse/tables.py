@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -91,6 +92,7 @@ class Lake:
         self.read_versions: dict[str, int] = {}
         self.written_versions: dict[str, int] = {}
         self.rows_written: int | None = 0
+        self._own: defaultdict[str, set[int]] = defaultdict(set)
 
     def name(self, contract: TableContract) -> str:
         """What SQL calls the table: by its folder, or by its name in the catalog."""
@@ -159,6 +161,27 @@ class Lake:
         if len(later) < newest - version:
             return None
         return {int(row["version"]) for row in later if row["operation"] not in _UPKEEP}
+
+    def changed_by_others(self, contract: TableContract, version: int, where: str) -> bool:
+        """Whether another writer may have changed rows that match since a version.
+
+        Args:
+            contract: The table.
+            version: What this task knows of, from before its own commits.
+            where: SQL condition on the partition columns.
+        """
+        own = self._own[contract.full_name]
+        if self.version(contract) == version + len([each for each in own if each > version]):
+            return False
+        changes = self.changes_since(contract, version)
+        return changes is None or any(
+            self._files_of(contract, each, where) != self._files_of(contract, each - 1, where)
+            for each in changes - own
+        )
+
+    def _files_of(self, contract: TableContract, version: int, where: str) -> set[str]:
+        """The data files of the partitions that match."""
+        return set(self._at(contract, version).where(where).inputFiles())
 
     def rows_read(self) -> int:
         """Rows of the tables that this task read, at the versions it read, used or not."""
@@ -371,6 +394,7 @@ class Lake:
         rows = _rows_of_commit(own)
         known = self.rows_written is not None and rows is not None
         self.rows_written = (self.rows_written or 0) + (rows or 0) if known else None
+        self._own[contract.full_name].add(int(own["version"]))
         return int(own["version"])
 
     def _newest(self, name: str) -> int:
