@@ -185,8 +185,12 @@ def list_folder(root: Path, market: Market, interval: Interval, cadence: Cadence
             if key is None or not entry.is_file():
                 unexpected.append(printable(prefix + name))
                 continue
+            try:
+                size = entry.stat().st_size
+            except FileNotFoundError:
+                continue  # removed or renamed since the folder was read
             checksum = _published(entries.get(name + CHECKSUM_SUFFIX), name)
-            files.append(ListedFile(key, entry.stat().st_size, checksum))
+            files.append(ListedFile(key, size, checksum))
     files.sort(key=lambda file: file.key.source_file)
     return FolderListing(tuple(files), tuple(sorted(unexpected)))
 

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from pyspark.sql import functions as F
 
 from bronze.archive import ArchiveKey, ListedFile
-from bronze.commits import Loaded, commit_files, forget_rejected, lines_of_files, superseded_days
+from bronze.commits import Loaded, commit_files, lines_of_files, superseded_days, write_rows
 from bronze.contracts import KLINES
-from bronze.ledger import Ledger, LedgerRow, before_the_cut, content, is_cut_short
+from bronze.ledger import Ledger, LedgerRow, content, half_done
 from bronze.lines import MIN_MICROSECONDS, MIN_MILLISECONDS, time_unit_of
 from bronze.loading import FileToRead, facts_of, file_facts, whole_files
 from bronze.plan import daily_files_of, whole_months
@@ -80,6 +80,7 @@ def _load_batch(
         and file.published_sha256 is not None
         and (file.key.symbol, file.key.month) not in superseding
     ]
+    _mark_new(context, batch, ledger)
     whole = _load_whole(context, root, new)
     again = [file for file in batch if file.key.source_file not in whole]
     facts = whole | _facts(context, root, again)
@@ -100,6 +101,21 @@ def _load_batch(
     return commit_files(context, root, changed, superseded, ledger, whole.keys())
 
 
+def _mark_new(context: TaskContext, batch: Sequence[ListedFile], ledger: Ledger) -> None:
+    """Tell in the ledger which files are going to be loaded that it does not know.
+
+    While it is empty it need not be told: lines that a killed run leaves then are of no file.
+    """
+    if ledger.entries:
+        keys = [file.key for file in batch if file.failure is None]
+        unread = {
+            key.source_file: _row(context, key, facts_of(download_failed(key, None, "")))
+            for key in keys
+            if key.source_file not in ledger.entries
+        }
+        write_rows(context, {name: half_done(row, None) for name, row in unread.items()})
+
+
 def _load_whole(
     context: TaskContext, root: str, files: Sequence[ListedFile]
 ) -> dict[str, LedgerRow]:
@@ -111,7 +127,6 @@ def _load_whole(
     where = lines_of_files(context, KLINES, {file.key.month for file in files}, listed)
     whole = whole_files(context.spark, root, wanted)
     version = context.lake.replace(KLINES, whole.klines, where)
-    forget_rejected(context, listed)
     found = whole.facts() if version == FIRST_VERSION else None
     if found is None:
         found = _facts_of_rows(context, version, {file.key.month for file in files})
@@ -192,10 +207,6 @@ def _merged(row: LedgerRow, old: LedgerRow | None) -> LedgerRow:
     """A failed republication leaves the rows of the last good one, and the facts about them."""
     if old is None:
         return row
-    if is_cut_short(old):
-        # A file that is bad now, or as it was, has not been replaced after all.
-        past = before_the_cut(old)
-        old = old if row["status"] == "ingested" and row["sha256"] != past["sha256"] else past
     row = {**row, "former": old["former"]}
     if row["status"] == "ingested" or not old["rows"]:
         return row

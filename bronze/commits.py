@@ -1,7 +1,7 @@
-"""Committing source files, many at once: their rows first and the ledger last.
+"""Committing source files, many at once: marks in the ledger, their rows, and then their facts.
 
-Both replace what belongs to the same files, so that a run that was killed in between does those
-files again and counts nothing twice.
+A run that is killed in between leaves the marks. Before the next one loads anything, it undoes
+what is marked (`bronze.half_done`), whichever files it wants: nothing is counted twice or lost.
 """
 
 from __future__ import annotations
@@ -9,19 +9,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
 
 from pyspark.errors import PySparkException
-from pyspark.sql import DataFrame
 
 from bronze.conditions import in_files
 from bronze.contracts import ARCHIVE_FILES, KLINES, REJECTED_LINES
 from bronze.differences import NO_DIFFERENCE, Difference, Replacement, differences
-from bronze.ledger import Ledger, LedgerRow, as_frame, is_cut_short
-from bronze.loading import FileToRead, klines_of, rejected_lines_of
-from bronze.plan import CUT_SHORT, daily_files_of
+from bronze.ledger import Ledger, LedgerRow, as_frame, half_done
+from bronze.loading import FileToRead, klines_of, planned_again, rejected_lines_of
+from bronze.plan import daily_files_of
 from lakehouse.contracts import TableContract
-from lakehouse.errors import in_one_line
+from lakehouse.errors import WriteConflict, in_one_line
 from lakehouse.sql import equals, is_in
 from lakehouse.tasks import TaskContext
 
@@ -37,17 +35,24 @@ class Loaded:
         superseded: Daily files whose lines a monthly file took the place of.
         difference: Bars in which those daily files and their monthly files differ; None if that
             could not be told.
+        undone: Files that a run had left half done and that have again what they had.
     """
 
     files: int = 0
     superseded: int = 0
     difference: Difference | None = NO_DIFFERENCE
+    undone: int = 0
 
     def __add__(self, other: Loaded) -> Loaded:
         difference = None
         if self.difference is not None and other.difference is not None:
             difference = self.difference + other.difference
-        return Loaded(self.files + other.files, self.superseded + other.superseded, difference)
+        return Loaded(
+            self.files + other.files,
+            self.superseded + other.superseded,
+            difference,
+            self.undone + other.undone,
+        )
 
 
 def superseded_days(months: Mapping[tuple[str, str], str], ledger: Ledger) -> dict[str, LedgerRow]:
@@ -73,34 +78,36 @@ def commit_files(
     if not changed and not superseded:
         return Loaded()
     old = ledger.rows(changed)
-    # Cut short, and now the file is bad: it has again what it had.
-    undone = {
-        name: old[name]["former"][-1]["version"]
-        for name, row in changed.items()
-        if row["status"] != "ingested" and is_cut_short(old.get(name))
-    }
-    # Files without rows are among them: a killed run may have left rows of theirs.
     stale = [
         row
         for name, row in changed.items()
-        if name not in committed
-        and name not in undone
-        and (not row["rows"] or _lines(row) != _lines(old.get(name)))
+        if name not in committed and _lines(row) != _lines(old.get(name))
     ]
-    replaced = [old[row["source_file"]] for row in stale if row["source_file"] in old]
-    replaced = [row for row in (*replaced, *superseded.values()) if row["rows"]]
+    written = [*committed, *(row["source_file"] for row in stale)]
+    before = {name: old[name] for name in written if name in old}
+    before |= {name: row for name, row in superseded.items() if row["rows"]}
     former = {
-        row["source_file"]: _with_former(context, row, ledger.klines_version(row["source_file"]))
-        for row in replaced
+        name: _with_former(context, row, ledger.klines_version(name))
+        for name, row in before.items()
+        if row["rows"]
     }
-    _mark(context, replaced, former)
-    if stale or superseded:
-        _replace_lines(context, root, stale, superseded.values())
-    if undone:
-        changed = {**changed, **_undo(context, {name: changed[name] for name in undone}, undone)}
-    new = {**changed, **{name: _emptied(row) for name, row in superseded.items()}}
+    marks = {name: half_done(row, former.get(name)) for name, row in before.items()}
+    write_rows(context, marks)
+    new = dict(changed) | {
+        name: {**row, "rows": 0, "rejected_lines": 0} for name, row in superseded.items()
+    }
     new = {name: {**row, "former": former.get(name, row["former"])} for name, row in new.items()}
-    context.lake.replace(ARCHIVE_FILES, as_frame(context, new.values()), _files(context, new))
+    fresh = {name: half_done(new[name], None) for name in written if name not in old}
+    try:
+        if stale or superseded:
+            _replace_lines(context, root, stale, superseded.values())
+        if written or superseded:
+            _require_own_lines(context, ledger, {row["month"] for row in new.values()})
+        write_rows(context, new)
+    except WriteConflict:
+        # Another run may have told of its own lines, and which there are now is not known.
+        write_rows(context, marks | fresh)
+        raise
     ledger.update(new, context.lake.written_versions.get(KLINES.full_name))
     replacements = [
         Replacement(
@@ -110,7 +117,7 @@ def commit_files(
             ledger.klines_version(name),
         )
         for name, row in superseded.items()
-        if name in former or is_cut_short(row)
+        if name in former
     ]
     return Loaded(len(changed), len(superseded), _difference(context, replacements))
 
@@ -130,31 +137,24 @@ def _with_former(context: TaskContext, row: LedgerRow, version: int) -> list[Led
     return [*(row["former"] or []), {**told, "replaced_at": context.now, "version": version}]
 
 
-def _mark(
-    context: TaskContext, replaced: Sequence[LedgerRow], former: Mapping[str, list[LedgerRow]]
-) -> None:
-    """Tell in the ledger that lines are being replaced.
+def write_rows(context: TaskContext, rows: Mapping[str, LedgerRow]) -> None:
+    """Commit the ledger's rows of files."""
+    if rows:
+        where = files_where(context, rows)
+        context.lake.replace(ARCHIVE_FILES, as_frame(context, rows.values()), where)
 
-    Were the run killed before its last commit, the ledger would else speak of lines that are gone.
+
+def _require_own_lines(context: TaskContext, ledger: Ledger, months: Collection[str]) -> None:
+    """Raise unless the lines of these months are those that the ledger and this run know.
+
+    Delta refuses the later of two commits to one table that overlap; a run whose commits to two
+    tables lie around those of another one, it does not see.
     """
-    if replaced:
-        unknown = {"status": "download_failed", "error": CUT_SHORT, "rows": 0, "rejected_lines": 0}
-        rows = {
-            row["source_file"]: {
-                **row,
-                **unknown,
-                "superseded_by": None,
-                "former": former[row["source_file"]],
-            }
-            for row in replaced
-        }
-        context.lake.replace(ARCHIVE_FILES, as_frame(context, rows.values()), _files(context, rows))
-
-
-def _emptied(row: LedgerRow) -> LedgerRow:
-    """The row of a superseded file, of which no line is left."""
-    told = {"status": "ingested", "error": None} if row["error"] == CUT_SHORT else {}
-    return {**row, **told, "rows": 0, "rejected_lines": 0}
+    where = f"{equals(context.settings.scope)} AND {is_in('month', months)}"
+    if context.lake.changed_by_others(KLINES, ledger.klines_seen, where):
+        raise WriteConflict(
+            f"{KLINES.full_name}: another run loaded files of the same months: run again"
+        )
 
 
 def _replace_lines(
@@ -174,41 +174,20 @@ def _replace_lines(
             for row in stale
             if row[count]
         ]
-        if new or _has_rows(context, contract, where):
-            context.lake.replace(contract, lines_of(context.spark, root, new), where)
+        if new or has_rows(context, contract, where):
+            with planned_again():
+                context.lake.replace(contract, lines_of(context.spark, root, new), where)
 
 
-def _has_rows(context: TaskContext, contract: TableContract, where: str) -> bool:
+def has_rows(context: TaskContext, contract: TableContract, where: str) -> bool:
+    """Whether a table has rows that match."""
     if context.lake.is_unwritten(contract):
         return False
     return not context.lake.read_own(contract).where(where).isEmpty()
 
 
-def _undo(
-    context: TaskContext, rows: Mapping[str, LedgerRow], versions: Mapping[str, int]
-) -> dict[str, LedgerRow]:
-    """Give files the candles again that they had in a version of bronze.klines.
-
-    Returns:
-        The rows, with the rejected lines that the table has of each: of those no version is kept.
-    """
-    months = {row["month"] for row in rows.values()}
-    where = lines_of_files(context, KLINES, months, rows)
-    parts = [
-        context.lake.read_own(KLINES, version).where(
-            lines_of_files(context, KLINES, months, [n for n in rows if versions[n] == version])
-        )
-        for version in sorted(set(versions.values()))
-    ]
-    context.lake.replace(KLINES, reduce(DataFrame.unionByName, parts), where)
-    table = context.lake.read_own(REJECTED_LINES).where(_files(context, rows))
-    counted = table.groupBy("source_file").count().toArrow().to_pylist()
-    rejected = {each["source_file"]: each["count"] for each in counted}
-    return {name: {**row, "rejected_lines": rejected.get(name, 0)} for name, row in rows.items()}
-
-
-def forget_rejected(context: TaskContext, names: Collection[str]) -> None:
-    """Remove rejected lines that a killed run left of files that have none any more."""
+def _forget_rejected(context: TaskContext, names: Collection[str]) -> None:
+    """Remove the rejected lines of these files."""
     if context.lake.is_unwritten(REJECTED_LINES):
         return
     table = context.lake.read_own(REJECTED_LINES).where(equals(context.settings.scope))
@@ -216,7 +195,7 @@ def forget_rejected(context: TaskContext, names: Collection[str]) -> None:
     stale = set(left).intersection(names)
     if stale:
         nothing = context.lake.frame(REJECTED_LINES, [])
-        context.lake.replace(REJECTED_LINES, nothing, _files(context, stale))
+        context.lake.replace(REJECTED_LINES, nothing, files_where(context, stale))
 
 
 def forget_withdrawn(
@@ -234,16 +213,18 @@ def forget_withdrawn(
         and not (row["rows"] or row["former"] or row["superseded_by"])
     ]
     if never:
-        forget_rejected(context, never)
+        _forget_rejected(context, never)
         nothing = context.lake.frame(ARCHIVE_FILES, [])
-        context.lake.replace(ARCHIVE_FILES, nothing, _files(context, never))
+        context.lake.replace(ARCHIVE_FILES, nothing, files_where(context, never))
         ledger.forget(never)
     return sorted(never)
 
 
 def _lines(row: LedgerRow | None) -> tuple[object, ...] | None:
-    """What bronze holds of a file: equal answers mean equal lines."""
-    return None if row is None else (row["sha256"], row["rows"], row["rejected_lines"])
+    """What bronze holds of a file: equal answers mean equal lines, and None that there are none."""
+    if row is None or not (row["rows"] or row["rejected_lines"]):
+        return None
+    return row["sha256"], row["rows"], row["rejected_lines"]
 
 
 def lines_of_files(
@@ -251,10 +232,11 @@ def lines_of_files(
 ) -> str:
     """The lines of these files as a SQL condition, partition columns first."""
     if "month" not in contract.partitioned_by:
-        return _files(context, names)
+        return files_where(context, names)
     scope = equals(context.settings.scope)
     return f"{scope} AND {is_in('month', set(months))} AND {in_files(names)}"
 
 
-def _files(context: TaskContext, names: Iterable[str]) -> str:
+def files_where(context: TaskContext, names: Iterable[str]) -> str:
+    """The rows of these files as a SQL condition."""
     return f"{equals(context.settings.scope)} AND {in_files(names)}"

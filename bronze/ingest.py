@@ -13,6 +13,7 @@ from bronze.batches import load_files
 from bronze.commits import Loaded, forget_withdrawn
 from bronze.contracts import ARCHIVE_FILES, REJECTED_LINES
 from bronze.differences import Difference
+from bronze.half_done import undo_half_done
 from bronze.http import Sleep
 from bronze.ledger import Ledger
 from bronze.plan import (
@@ -96,10 +97,11 @@ def run_ingest_archive(context: TaskContext, sleep: Sleep | None = None) -> Task
 
 def _load(context: TaskContext, plan: _Plan, ledger: Ledger) -> tuple[set[str], Loaded]:
     """Load what the ledger lacks; returns the names of the files that were read as well."""
+    undone = undo_half_done(context, ledger)
     due = needs_reading(plan.files, ledger.entries)
     log.info("%d files wanted, %d of them to be read", len(plan.files), len(due))
     loaded = load_files(context, plan.source.root, due, ledger)
-    return {file.key.source_file for file in due}, loaded
+    return {file.key.source_file for file in due}, loaded + Loaded(undone=undone)
 
 
 def _unlisted(source: Source, ledger: Mapping[str, LedgerEntry]) -> list[str]:
@@ -156,6 +158,8 @@ def _outcome(
         )
     if loaded.superseded:
         figures["daily files superseded"] = f"{loaded.superseded:,}; {_told(loaded.difference)}"
+    if loaded.undone:
+        figures["files that a killed run had left half done"] = f"{loaded.undone:,}"
     for label, names in (
         ("missing months", _names(plan.holes)),
         ("missing days", _names(plan.missing_days)),
@@ -173,7 +177,8 @@ def _outcome(
         message = f"all {total:,} files unchanged"
     else:
         message = f"{loaded.files:,} of {total:,} files new or changed, {len(failed):,} failed"
-    is_unchanged = not (written or withdrawn or new_symbols or plan.source.has_snapshot)
+    also = loaded.undone or withdrawn or new_symbols or plan.source.has_snapshot
+    is_unchanged = not (written or also)
     return TaskOutcome(message, figures, unchanged=is_unchanged)
 
 

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 
 from bronze.contracts import ARCHIVE_FILES, KLINES
-from bronze.plan import CUT_SHORT, LedgerEntry
+from bronze.plan import BEING_LOADED, CUT_SHORT, LedgerEntry
 from lakehouse.arrow import frame_of
 from lakehouse.sql import equals
 from lakehouse.tasks import TaskContext
@@ -44,6 +44,11 @@ _SCHEMA = pa.schema(
 )
 _ENTRY = tuple(each.name for each in fields(LedgerEntry))
 
+# Of a republication that was refused, whose reason the next one took the place of.
+REFUSED_BEFORE = (
+    "its republication was refused, and a later one cut short: run ingest_archive again"
+)
+
 # What of a row names the run and not the file.
 _RUN = ("run_id", "ingested_at")
 
@@ -53,11 +58,12 @@ class Ledger:
 
     Attributes:
         entries: What the plan needs to know of each file.
+        klines_seen: Version of bronze.klines before the ledger was read.
     """
 
     def __init__(self, table: pa.Table, klines_version: int) -> None:
         self._read = table
-        self._klines_version = klines_version
+        self.klines_seen = klines_version
         self._klines_versions: dict[str, int] = {}
         self._written: dict[str, LedgerRow] = {}
         columns = [table[name].to_pylist() for name in _ENTRY]
@@ -69,23 +75,24 @@ class Ledger:
     @classmethod
     def read(cls, context: TaskContext) -> Ledger:
         """The newest ledger of the run's market and interval."""
-        if not context.lake.exists(ARCHIVE_FILES):
-            return cls(_SCHEMA.empty_table(), 0)
         # Before the ledger is read: another run may replace lines at any moment, and writes into
         # the ledger first that it is going to.
-        version = context.lake.version(KLINES)
+        version = context.lake.version(KLINES) if context.lake.exists(KLINES) else 0
+        if not context.lake.exists(ARCHIVE_FILES):
+            return cls(_SCHEMA.empty_table(), version)
         frame = context.lake.read_own(ARCHIVE_FILES).where(equals(context.settings.scope))
         return cls(frame.toArrow(), version)
 
     def rows(self, names: Collection[str]) -> dict[str, LedgerRow]:
         """Whole rows of those of the named files that the ledger has."""
-        wanted = pc.is_in(self._read["source_file"], pa.array(list(names), pa.string()))
+        names = [name for name in names if name in self.entries]
+        wanted = pc.is_in(self._read["source_file"], pa.array(names, pa.string()))
         found = {row["source_file"]: row for row in self._read.filter(wanted).to_pylist()}
         return found | {name: self._written[name] for name in names if name in self._written}
 
     def klines_version(self, name: str) -> int:
         """A version of bronze.klines that has the lines of which the file's row speaks."""
-        return self._klines_versions.get(name, self._klines_version)
+        return self._klines_versions.get(name, self.klines_seen)
 
     def update(self, rows: Mapping[str, LedgerRow], klines_version: int | None) -> None:
         """Take rows that have been committed, and the version that has their lines.
@@ -109,15 +116,31 @@ def as_frame(context: TaskContext, rows: Iterable[LedgerRow]) -> DataFrame:
     return frame_of(context.spark, pa.Table.from_pylist(list(rows), _SCHEMA))
 
 
-def is_cut_short(row: LedgerRow | None) -> bool:
-    """Whether a run was killed while it replaced the file's lines: which it has is not known."""
-    return row is not None and row["error"] == CUT_SHORT
+def half_done(row: LedgerRow, former: list[LedgerRow] | None) -> LedgerRow:
+    """A row that says that the file's lines are being written.
+
+    Args:
+        row: What the ledger says of the file; of a new one, what it is going to say.
+        former: Its former contents with the one that is being replaced; None if it has no lines.
+    """
+    told: LedgerRow = {"status": "download_failed", "rows": 0, "rejected_lines": 0}
+    if former is None:
+        return {**row, **told, "error": BEING_LOADED}
+    return {**row, **told, "error": CUT_SHORT, "superseded_by": None, "former": former}
 
 
-def before_the_cut(row: LedgerRow) -> LedgerRow:
-    """What the row said before a run that was killed began to replace the file's lines."""
+def before_the_cut(row: LedgerRow) -> LedgerRow | None:
+    """What a row said before it was `half_done`; None if the ledger had nothing of the file."""
+    ingested = {"status": "ingested", "error": None}
+    if row["error"] == BEING_LOADED:
+        # Days of a month that has come have no lines, and stay known.
+        return {**row, **ingested} if row["superseded_by"] else None
     *former, last = row["former"]
-    return {**row, "sha256": last["sha256"], "rows": last["rows"], "former": former or None}
+    kept = {name: last[name] for name in ("sha256", "rows", "ingested_at")}
+    if row["published_sha256"] not in (None, last["sha256"]):
+        # What was published last had been refused, and these lines kept.
+        ingested = {"status": "download_failed", "error": REFUSED_BEFORE}
+    return {**row, **kept, **ingested, "former": former or None}
 
 
 def content(row: LedgerRow | None) -> LedgerRow:

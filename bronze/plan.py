@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from bronze.archive import Cadence, ListedFile
 from bronze.contracts import FileStatus
 
-# What the ledger says of a file while its lines are being replaced.
+# What the ledger says of a file while its lines are being replaced, and while they are being
+# loaded where there are none yet: of a run that was cut short, this is what stays.
 CUT_SHORT = "its lines were being replaced when the run was cut short: run ingest_archive again"
+BEING_LOADED = "its lines were being loaded when the run was cut short: run ingest_archive again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,11 @@ class LedgerEntry:
     def is_whole(self) -> bool:
         """Whether bronze has every line of it as a candle: of a monthly file, the whole month."""
         return bool(self.rows) and not self.rejected_lines
+
+    @property
+    def is_half_done(self) -> bool:
+        """Whether a run was cut short at it: which lines bronze has of it is not known."""
+        return self.error in (CUT_SHORT, BEING_LOADED)
 
 
 @dataclass(frozen=True)
@@ -204,13 +211,13 @@ def whole_months(ledger: Mapping[str, LedgerEntry]) -> dict[tuple[str, str], str
 def doubts_of(ledger: Mapping[str, LedgerEntry]) -> Doubts:
     """What a ledger says against files.
 
-    A month that was being replaced when a run was cut short is read again before it is broken.
+    A month at which a run was cut short is read again before it is broken.
     """
     return Doubts(
         frozenset(
             (entry.symbol, entry.month)
             for entry in ledger.values()
-            if entry.cadence == "monthly" and not entry.is_whole and entry.error != CUT_SHORT
+            if entry.cadence == "monthly" and not entry.is_whole and not entry.is_half_done
         ),
         frozenset(name for name, entry in ledger.items() if entry.status == "checksum_mismatch"),
     )

@@ -570,6 +570,11 @@ class Settings(_Section):
         """The market and interval that this run works on, as table columns name them."""
         return {"market": self.archive.market, "interval": self.archive.interval}
 
+    @property
+    def has_folder(self) -> bool:
+        """Whether the warehouse is a folder, on a disk of this machine or mounted there."""
+        return self.catalog is None and "://" not in self.warehouse
+
     def with_candles_of(self, study: Study) -> "Settings":
         """These settings with `archive` naming the candles of one study.
 

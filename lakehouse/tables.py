@@ -10,8 +10,9 @@ from __future__ import annotations
 import logging
 import time
 import uuid
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -22,6 +23,7 @@ from lakehouse.conformity import column_types, conform
 from lakehouse.contracts import LAYERS, TableContract
 from lakehouse.creation import until_made
 from lakehouse.errors import TableError, WriteConflict
+from lakehouse.locks import by_one_process
 from lakehouse.sql import identifier, literal
 from lakehouse.table_sql import (
     create_statement,
@@ -90,6 +92,7 @@ class Lake:
         self.read_versions: dict[str, int] = {}
         self.written_versions: dict[str, int] = {}
         self.rows_written: int | None = 0
+        self._own: defaultdict[str, set[int]] = defaultdict(set)
 
     def name(self, contract: TableContract) -> str:
         """What SQL calls the table: by its folder, or by its name in the catalog."""
@@ -159,6 +162,27 @@ class Lake:
             return None
         return {int(row["version"]) for row in later if row["operation"] not in _UPKEEP}
 
+    def changed_by_others(self, contract: TableContract, version: int, where: str) -> bool:
+        """Whether another writer may have changed rows that match since a version.
+
+        Args:
+            contract: The table.
+            version: What this task knows of, from before its own commits.
+            where: SQL condition on the partition columns.
+        """
+        own = self._own[contract.full_name]
+        if self.version(contract) == version + len([each for each in own if each > version]):
+            return False
+        changes = self.changes_since(contract, version)
+        return changes is None or any(
+            self._files_of(contract, each, where) != self._files_of(contract, each - 1, where)
+            for each in changes - own
+        )
+
+    def _files_of(self, contract: TableContract, version: int, where: str) -> set[str]:
+        """The data files of the partitions that match."""
+        return set(self._at(contract, version).where(where).inputFiles())
+
     def rows_read(self) -> int:
         """Rows of the tables that this task read, at the versions it read, used or not."""
         # Delta answers from its log, without a look at the data.
@@ -213,7 +237,9 @@ class Lake:
             return False
         is_new = not self.exists(contract)
         location = self._location(contract.full_name)
-        found = column_types(until_made(lambda: self._made(contract, is_new), location))
+        folder = Path(location) if self._is_folder else None
+        made = until_made(lambda: self._made(contract, is_new), location, folder, self._alone())
+        found = column_types(made)
         empty = self._spark.createDataFrame([], schema_of(contract))
         if found != column_types(empty.schema):
             raise TableError(
@@ -249,7 +275,8 @@ class Lake:
         if self._catalog:
             self._spark.sql(f"CREATE SCHEMA IF NOT EXISTS {self._catalog}.{contract.layer}")
         try:
-            self._spark.sql(create_statement(contract, name))
+            with self._alone():
+                self._spark.sql(create_statement(contract, name))
         except Exception as error:
             # Of two tasks that create a table at once, one is told so, and finds it there.
             if not _is_conflict(error):
@@ -261,7 +288,8 @@ class Lake:
             there = self._spark.table(name).columns
             statements = renewal_statements(contract, name, there, self._properties(name))
             for statement in statements:
-                self._spark.sql(statement)
+                with self._alone():
+                    self._spark.sql(statement)
         if statements:
             log.info("%s is of an older release and has its new columns now", contract.full_name)
 
@@ -289,7 +317,7 @@ class Lake:
         """
         name = self._sql_name(table)
         version, before = self._newest(name), self._size(name)
-        with _conflict_named(table):
+        with _conflict_named(table), self._alone():
             for statement in retention_statements(name, self._properties(name), retention_days):
                 self._spark.sql(statement)
             self._spark.sql(f"OPTIMIZE {name}").collect()
@@ -317,10 +345,11 @@ class Lake:
         types = column_types(self._spark.table(self.name(contract)).schema)
         conforming = conform(contract, frame, types)
         version = None
-        if where is not None and self.is_unwritten(contract):
-            version = self._commit_first(contract, conforming)
-        if version is None:
-            version = self._commit(contract, conforming, where)
+        with self._alone():
+            if where is not None and self.is_unwritten(contract):
+                version = self._commit_first(contract, conforming)
+            if version is None:
+                version = self._commit(contract, conforming, where)
         _written.setdefault(self._spark, set()).add(self.name(contract))
         self.written_versions[contract.full_name] = version
         seconds = time.monotonic() - started
@@ -365,6 +394,7 @@ class Lake:
         rows = _rows_of_commit(own)
         known = self.rows_written is not None and rows is not None
         self.rows_written = (self.rows_written or 0) + (rows or 0) if known else None
+        self._own[contract.full_name].add(int(own["version"]))
         return int(own["version"])
 
     def _newest(self, name: str) -> int:
@@ -372,6 +402,12 @@ class Lake:
 
     def _history(self, name: str, depth: int) -> list[Row]:
         return self._spark.sql(f"DESCRIBE HISTORY {name} LIMIT {depth}").collect()
+
+    def _alone(self) -> AbstractContextManager[None]:
+        """Keeps other processes of this machine from writing into a folder meanwhile."""
+        if not self._is_folder:
+            return nullcontext()
+        return by_one_process(self._warehouse, "writing of tables")
 
     def _location(self, table: str) -> str:
         return f"{self._warehouse}/{table.replace('.', '/')}"

@@ -11,6 +11,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ from tenacity import (
 from lakehouse.code_version import code_version
 from lakehouse.errors import WriteConflict, in_one_line
 from lakehouse.invocation import Invocation, task_command
+from lakehouse.locks import alone
 from lakehouse.logs import about, configure_logs, event, subject
 from lakehouse.runs import TaskRun, record
 from lakehouse.session import spark_session
@@ -156,7 +158,8 @@ class Task:
             log.info("%s …", label, extra=event("task_started"))
             started = time.monotonic()
             try:
-                run = self._recorded(spark, settings, run_id, job)
+                with self._turn(settings):
+                    run = self._recorded(spark, settings, run_id, job)
             except Exception as error:
                 seconds, why = time.monotonic() - started, in_one_line(error)
                 told = event("task_failed", seconds=round(seconds, 1))
@@ -169,6 +172,12 @@ class Task:
             )  # fmt: skip
             log.info("%s: %s (%.1f s)", label, run.message, seconds, extra=told)
             return run
+
+    def _turn(self, settings: Settings) -> AbstractContextManager[None]:
+        """Of two runs of the task on the same rows, the second waits, where a folder is locked."""
+        if not settings.has_folder:
+            return nullcontext()
+        return alone(settings.warehouse, "-".join([self.name, *settings.scope.values()]))
 
     def _recorded(self, spark: SparkSession, settings: Settings, run_id: str, job: str) -> TaskRun:
         attempts = Retrying(

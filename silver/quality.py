@@ -8,7 +8,10 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from bronze.contracts import ARCHIVE_FILES
+from bronze.universe import historical_usdt_universe, top100_universe
 from lakehouse.errors import QualityError
+from lakehouse.settings import Settings
+from lakehouse.sql import is_in
 from lakehouse.tasks import TaskContext, TaskOutcome
 from silver.changes import in_scope
 from silver.cleaning import DUPLICATE
@@ -66,17 +69,31 @@ def run_quality_gate(context: TaskContext) -> TaskOutcome:
 
 
 def _wanted(ledger: DataFrame, context: TaskContext) -> DataFrame:
-    """The files that a run with these settings asks for: those of its months and symbols.
+    """The files that a run with these settings asks for: those of its months and universe.
 
     A daily file whose month has come as a whole is asked for no more.
     """
-    archive, universe = context.settings.archive, context.settings.universe
+    archive = context.settings.archive
     inside = ledger.where(F.col("month").between(archive.start, archive.end))
-    if universe.mode == "symbols":
-        inside = inside.where(F.col("symbol").isin(list(universe.symbols)))
+    symbols = _universe(inside, context.settings)
+    if symbols is not None:
+        inside = inside.where(is_in("symbol", symbols))
     whole = inside.where("cadence = 'monthly' AND status = 'ingested'").select("symbol", "month")
     superseded = inside.where("cadence = 'daily'").join(whole, ["symbol", "month"], "left_semi")
     return inside.join(superseded.select("source_file"), "source_file", "left_anti")
+
+
+def _universe(ledger: DataFrame, settings: Settings) -> tuple[str, ...] | None:
+    """The symbols of the universe among the ledger's; None if only the exchange could tell."""
+    universe, assets = settings.universe, settings.assets
+    if universe.mode == "symbols":
+        return universe.symbols
+    if universe.mode in ("all-usdt", "diversified"):
+        return None
+    known = {row["symbol"] for row in ledger.select("symbol").distinct().collect()}
+    if universe.mode == "top100":
+        return top100_universe(assets.top100, assets.reviewed, known).symbols
+    return historical_usdt_universe(known).symbols
 
 
 def _name(source_file: str) -> str:

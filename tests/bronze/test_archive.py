@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bronze import archive
 from bronze.archive import (
     ArchiveKey,
     Cadence,
@@ -100,6 +101,27 @@ def test_every_built_key_parses_back(
     assert parse_key(source_file) == ArchiveKey(
         source_file, market, cadence, symbol, interval, period
     )
+
+
+def test_a_file_that_is_gone_before_it_is_looked_at_is_absent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone, there = (tmp_path / MONTHLY.replace("2025-01", month) for month in ("2025-01", "2025-02"))
+    gone.parent.mkdir(parents=True)
+    for path in (gone, there):
+        path.write_bytes(b"zip")
+    read = archive._entries
+
+    def then_renamed(folder: Path) -> list[os.DirEntry[str]]:
+        found = read(folder)
+        if folder == gone.parent:
+            gone.rename(tmp_path / "elsewhere")
+        return found
+
+    monkeypatch.setattr(archive, "_entries", then_renamed)
+    listing = list_folder(tmp_path, "um", "4h", "monthly")
+    assert [tmp_path / file.key.source_file for file in listing.files] == [there]
+    assert listing.unexpected == ()
 
 
 def test_prefixes() -> None:

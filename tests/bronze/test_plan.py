@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from bronze.archive import Cadence, ListedFile, files_prefix, parse_key
 from bronze.contracts import FileStatus
 from bronze.plan import (
+    BEING_LOADED,
     CUT_SHORT,
     Doubts,
     Hole,
@@ -261,8 +262,10 @@ def test_a_broken_month_hides_no_days(status: FileStatus, rows: int, rejected_li
     repaired = {**ledger, month.key.source_file: entry(month)}
     assert doubts_of(repaired).broken == set()
     assert needs_reading([day], repaired) == ()
-    cut_short = entry(month, status="download_failed", rows=0, error=CUT_SHORT)
-    assert doubts_of({month.key.source_file: cut_short}).broken == set()
+    for error in (CUT_SHORT, BEING_LOADED):
+        cut_short = entry(month, status="download_failed", rows=0, error=error)
+        assert cut_short.is_half_done
+        assert doubts_of({month.key.source_file: cut_short}).broken == set()
 
 
 def test_a_mismatch_is_in_doubt() -> None:

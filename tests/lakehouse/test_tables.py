@@ -237,20 +237,39 @@ def test_a_table_that_another_task_is_creating_is_waited_for(
     assert rows_in(late) == [row(1)]
 
 
-def test_a_folder_that_holds_no_table_is_named(
+def test_what_a_kill_at_a_tables_creation_left_is_made_anew(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
     monkeypatch.setattr(creation, "_pause", waits.append)
     folder = tmp_path / "gold" / "bars"
     (folder / "_delta_log").mkdir(parents=True)
+    (folder / "part-0.parquet").touch()
     with pytest.raises(TableError, match=f"{folder} .* remove that folder and run again"):
         Lake(spark, str(tmp_path)).create(BARS)
     assert 5 < sum(waits) < 60
-    shutil.rmtree(folder)
+    (folder / "part-0.parquet").unlink()
     lake = Lake(spark, str(tmp_path))
     lake.append(BARS, lake.frame(BARS, [row(1)]))
     assert rows_in(lake) == [row(1)]
+
+
+def test_what_others_changed_is_told_from_ones_own_and_by_partition(
+    spark: SparkSession, settings: Settings
+) -> None:
+    mine, other = (Lake(spark, settings.warehouse) for _ in range(2))
+    seen = mine.append(BARS, mine.frame(BARS, [row(1)]))
+    assert seen == 1
+
+    def changed(month: str) -> bool:
+        return mine.changed_by_others(BARS, seen, f"month = '{month}'")
+
+    mine.append(BARS, mine.frame(BARS, [row(2)]))
+    assert not changed("2025-01")
+    other.append(BARS, other.frame(BARS, [row(3, "2025-02")]))
+    mine.append(BARS, mine.frame(BARS, [row(4, "2025-02")]))
+    assert not changed("2025-01")
+    assert changed("2025-02")
 
 
 def test_of_those_that_find_a_table_without_rows_one_is_first_and_the_others_replace(

@@ -138,5 +138,7 @@ def test_only_files_that_the_settings_ask_for_are_judged(
         gate(spark, spot, files=0, share=0.0)
     one = changed_settings(refused, universe={"mode": "symbols", "symbols": ("YUSDT",)})
     assert gate(spark, one, 0, 0.01) == "passed: 0 failed files, 3 rejected rows (0.334%)"
+    known = changed_settings(refused, assets={"top100": ("B", "Y")}, universe={"mode": "top100"})
+    assert gate(spark, known, 1, 0.01) == "passed: 1 failed files, 3 rejected rows (0.334%)"
     hourly = changed_settings(refused, archive={"interval": "1h"})
     assert gate(spark, hourly, 0, 0.0) == "passed: 0 failed files, 0 rejected rows (0.000%)"

@@ -1,0 +1,119 @@
+"""Turns that the processes of one machine take at a warehouse in a folder.
+
+Delta looks whether a commit's file is there and then renames: on a local disk, two processes could
+meet between the two, and one would overwrite the other's commit. The locks are files below
+`<warehouse>/_locks`; the system frees one when its process ends, however it ends.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event, Lock
+
+from lakehouse.errors import EnvironmentProblem
+from lakehouse.interruption import stop_event
+
+log = logging.getLogger(__name__)
+
+FOLDER = "_locks"
+
+_SECONDS_BETWEEN_TRIES = 0.1
+
+
+class _Turn:
+    """A lock that this process holds once for all of its threads."""
+
+    def __init__(self) -> None:
+        self.changing = Lock()
+        self.users = 0
+        self.handle: int | None = None
+
+
+_turns: defaultdict[Path, _Turn] = defaultdict(_Turn)
+
+
+@contextmanager
+def by_one_process(warehouse: str, name: str) -> Iterator[None]:
+    """Keep other processes out of a block of this name; the threads of this one may share it.
+
+    Args:
+        warehouse: A folder.
+        name: What is done, for the waiting process's log line.
+    """
+    path = _path(warehouse, name)
+    turn = _turns[path]
+    stop = stop_event()  # before another thread is waited for, which may wait for another process
+    with turn.changing:
+        if not turn.users:
+            turn.handle = _acquired(path, stop)
+        turn.users += 1
+    try:
+        yield
+    finally:
+        with turn.changing:
+            turn.users -= 1
+            if not turn.users:
+                _release(turn.handle)
+
+
+@contextmanager
+def alone(warehouse: str, name: str) -> Iterator[None]:
+    """Keep all others out of a block of this name, be they processes or threads.
+
+    Args:
+        warehouse: A folder.
+        name: What is done, for the waiting one's log line.
+    """
+    handle = _acquired(_path(warehouse, name), stop_event())
+    try:
+        yield
+    finally:
+        _release(handle)
+
+
+def _path(warehouse: str, name: str) -> Path:
+    return Path(warehouse).absolute() / FOLDER / name
+
+
+def _acquired(path: Path, stop: Event) -> int | None:
+    """A handle that holds the lock, once it is free; None where files cannot be locked."""
+    handle = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        _wait_for(handle, path, stop)
+    except OSError as error:
+        _release(handle)
+        why = error.strerror or error
+        log.warning("%s cannot be locked (%s): let one process at a time write", path, why)
+        return None
+    except BaseException:
+        _release(handle)
+        raise
+    return handle
+
+
+def _wait_for(handle: int, path: Path, stop: Event) -> None:
+    is_told = False
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not is_told:
+                is_told = True
+                log.info("waiting for another run's %s in %s", path.name, path.parent.parent)
+        else:
+            return
+        if stop.wait(_SECONDS_BETWEEN_TRIES):
+            raise EnvironmentProblem("stopped while it waited for another run")
+
+
+def _release(handle: int | None) -> None:
+    if handle is not None:
+        os.close(handle)
