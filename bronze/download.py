@@ -41,6 +41,22 @@ def part_name(name: str, etag: str) -> str:
     return f".{name}.{digest}{PART_SUFFIX}"
 
 
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """How the landing of one file ended.
+
+    Attributes:
+        file: The ZIP that is there now, with the checksum that is published now.
+        is_settled: It has that checksum, or none is listed, and nothing came from a cache that is
+            older than the listing. What is not settled must be looked at again.
+        is_outdated: The ZIP is known to be of another edition than is listed.
+    """
+
+    file: LandedFile
+    is_settled: bool
+    is_outdated: bool
+
+
 def land_file(
     http: Http,
     archive_url: str,
@@ -49,7 +65,7 @@ def land_file(
     checkpoint: Checkpoint,
     *,
     outdated: bool,
-) -> tuple[LandedFile, bool]:
+) -> Landed:
     """Bring one ZIP and its CHECKSUM into the landing folder, the CHECKSUM last.
 
     A ZIP that is there already and has the published checksum is kept, unless it is outdated. One
@@ -65,13 +81,8 @@ def land_file(
         checkpoint: Called after each chunk.
         outdated: Whether a ZIP that is there is known to be of another edition.
 
-    Returns:
-        The landed file with the checksum that is published now, and whether it is settled: it has
-        that checksum, or none is listed, and nothing came from a cache that is older than the
-        listing. What is not settled must be looked at again.
-
     Raises:
-        RequestFailed: The ZIP or its checksum cannot be had.
+        RequestFailed: The ZIP or its checksum cannot be had; what was there is as it was.
     """
     url = object_url(archive_url, remote.key.source_file)
     checksum, etag = _checksum(http, url, target.name), remote.etag
@@ -90,6 +101,7 @@ def land_file(
         if is_good or not _is_verified(target):
             part.replace(target)
             _put(checksum, target)
+            outdated = _is_other(etag, remote.etag)
         else:
             part.unlink()
     is_stale = _is_other(etag, remote.etag) or _is_other(checksum.etag, remote.checksum_etag)
@@ -97,7 +109,7 @@ def land_file(
         log.warning("%s: another edition than the listing names, looked at again next time", url)
     size = target.stat().st_size
     landed = LandedFile(remote.edition, remote.checksum_edition, size, checksum.published)
-    return landed, is_good and not is_stale
+    return Landed(landed, is_good and not is_stale, outdated)
 
 
 @dataclass(frozen=True)

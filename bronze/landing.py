@@ -195,20 +195,19 @@ class Landing:
                 raise
 
     def _land(self, folder: LandedFolder, remote: RemoteFile) -> None:
-        name = remote.key.file_name
         outdated = folder.is_outdated(remote)
         try:
-            landed, is_settled = land_file(
+            landed = land_file(
                 self._http,
                 self._archive_url,
-                folder.folder / name,
+                folder.folder / remote.key.file_name,
                 remote,
                 self._checkpoint,
                 outdated=outdated,
             )
         except RequestFailed as error:
             log.warning("not landed: %s", error)
-            folder.done(name, None)
+            folder.unsettled(remote, outdated=outdated)
             with self._lock:
                 self.account.failed.append(
                     ListedFile(remote.key, remote.size_bytes, None, str(error))
@@ -221,13 +220,17 @@ class Landing:
                     f"last time with {error}: try later, a new run goes on from here"
                 )
         else:
-            folder.done(name, landed if is_settled else None)
+            file = landed.file
+            if landed.is_settled:
+                folder.settled(remote, file)
+            else:
+                folder.unsettled(remote, outdated=landed.is_outdated)
             with self._lock:
                 self._failures_in_a_row = 0
                 self.account.landed.append(
-                    ListedFile(remote.key, landed.size_bytes, landed.published_sha256)
+                    ListedFile(remote.key, file.size_bytes, file.published_sha256)
                 )
-                self.account.bytes_landed += landed.size_bytes
+                self.account.bytes_landed += file.size_bytes
         self._progress.done(remote.size_bytes)
 
     def _break_off(self, why: str) -> None:

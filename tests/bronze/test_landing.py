@@ -464,17 +464,48 @@ def test_the_rest_of_another_edition_is_not_appended(
     assert files_of(tmp_path / "landing") == wanted_of(archive.root)
 
 
+@pytest.mark.parametrize("stale_runs", [1, 2])
 def test_an_old_checksum_without_a_tag_does_not_vouch_for_an_old_zip(
-    archive: ServedArchive, tmp_path: Path
+    archive: ServedArchive, tmp_path: Path, stale_runs: int
 ) -> None:
     land(archive, tmp_path / "landing")
     archive.etags = False
     archive.cached = {KEY + CHECKSUM_SUFFIX: (archive.root / (KEY + CHECKSUM_SUFFIX)).read_bytes()}
     put(archive.root, "BTCUSDT", "2025-01", start=500.0)
-    land(archive, tmp_path / "landing")
+    for _ in range(stale_runs):
+        land(archive, tmp_path / "landing")
     archive.cached = {}
     land(archive, tmp_path / "landing")
     assert files_of(tmp_path / "landing") == wanted_of(archive.root)
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+@pytest.mark.parametrize("trouble", ["503", "an old zip"])
+def test_a_zip_of_another_edition_is_never_settled_by_its_own_checksum(
+    archive: ServedArchive, tmp_path: Path, trouble: str, is_known: bool
+) -> None:
+    """The ZIP is published anew and its CHECKSUM is not: what came before still matches that."""
+    if is_known:
+        land(archive, tmp_path / "landing")
+    before = (archive.root / KEY).read_bytes()
+    digest = hashlib.sha256(before).hexdigest()
+    put(archive.root, "BTCUSDT", "2025-01", start=500.0, checksum=digest)
+    if trouble == "503":
+        archive.faults = lambda path, count: "503" if path == "/" + KEY else None
+    else:
+        archive.cached = {KEY: before}
+    land(archive, tmp_path / "landing")
+    archive.faults, archive.cached = (lambda path, count: None), {}
+    for _ in range(2):
+        archive.forget()
+        land(archive, tmp_path / "landing")
+        assert archive.object_requests().count(KEY) == 2
+    put(archive.root, "BTCUSDT", "2025-01", start=500.0)
+    land(archive, tmp_path / "landing")
+    assert files_of(tmp_path / "landing") == wanted_of(archive.root)
+    archive.forget()
+    land(archive, tmp_path / "landing")
+    assert archive.object_requests() == []
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
