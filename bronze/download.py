@@ -15,7 +15,13 @@ from urllib.parse import quote
 
 import requests
 
-from bronze.archive import CHECKSUM_MAX_BYTES, CHECKSUM_SUFFIX, parse_checksum
+from bronze.archive import (
+    CHECKSUM_MAX_BYTES,
+    CHECKSUM_SUFFIX,
+    FileFailure,
+    mismatch,
+    parse_checksum,
+)
 from bronze.http import BrokenTransfer, Http, RequestFailed, has_known_end
 from bronze.landed import PART_SUFFIX, LandedFile, RemoteFile, write_whole
 
@@ -50,11 +56,13 @@ class Landed:
         is_settled: It has that checksum, or none is listed, and nothing came from a cache that is
             older than the listing. What is not settled must be looked at again.
         is_outdated: The ZIP is known to be of another edition than is listed.
+        failure: Why another ZIP, which the archive has now, was not taken for it.
     """
 
     file: LandedFile
     is_settled: bool
     is_outdated: bool
+    failure: FileFailure | None
 
 
 def land_file(
@@ -71,7 +79,7 @@ def land_file(
     A ZIP that is there already and has the published checksum is kept, unless it is outdated. One
     that comes without that checksum is downloaded afresh once, with its CHECKSUM. If it still
     differs it stands as it is published, for the reader to refuse; but a ZIP that is there and
-    has the checksum beside it is not given up for it.
+    has the checksum beside it is not given up for it, and the file ends with a failure.
 
     Args:
         http: The connections.
@@ -85,7 +93,7 @@ def land_file(
         RequestFailed: The ZIP or its checksum cannot be had; what was there is as it was.
     """
     url = object_url(archive_url, remote.key.source_file)
-    checksum, etag = _checksum(http, url, target.name), remote.etag
+    checksum, etag, failure = _checksum(http, url, target.name), remote.etag, None
     if checksum.published is not None and not outdated and _sha256(target) == checksum.published:
         is_good = True
         _put(checksum, target)
@@ -103,13 +111,14 @@ def land_file(
             _put(checksum, target)
             outdated = _is_other(etag, remote.etag)
         else:
+            failure = _refusal(part, checksum)
             part.unlink()
     is_stale = _is_other(etag, remote.etag) or _is_other(checksum.etag, remote.checksum_etag)
     if is_stale:
         log.warning("%s: another edition than the listing names, looked at again next time", url)
     size = target.stat().st_size
     landed = LandedFile(remote.edition, remote.checksum_edition, size, checksum.published)
-    return Landed(landed, is_good and not is_stale, outdated)
+    return Landed(landed, is_good and not is_stale, outdated, failure)
 
 
 @dataclass(frozen=True)
@@ -151,6 +160,15 @@ def _put(checksum: _Checksum, target: Path) -> None:
         path.unlink(missing_ok=True)
     else:
         write_whole(path, checksum.content)
+
+
+def _refusal(part: Path, checksum: _Checksum) -> FileFailure | None:
+    """What the ledger says of a ZIP that is not taken; without a checksum the reader says it."""
+    sha256 = _sha256(part)
+    if sha256 is None or checksum.published is None:
+        return None
+    why = mismatch(sha256, checksum.published)
+    return FileFailure("checksum_mismatch", why, part.stat().st_size, sha256)
 
 
 def _is_verified(target: Path) -> bool:

@@ -20,7 +20,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
 
-from bronze.archive import ListedFile
+from bronze.archive import FileFailure, ListedFile
 from bronze.download import land_file, part_name
 from bronze.http import BrokenOff, Http, RequestFailed
 from bronze.landed import LandedFolder, RemoteFile
@@ -51,14 +51,17 @@ class LandingAccount:
     Attributes:
         kept: Files that were there already, as the archive lists them.
         landed: Files that were downloaded, or found to be the published ones.
-        failed: Files that could not be had; each has its `failure`.
-        bytes_landed: Size of the landed ones.
+        failed: Files that could not be had, or not with their checksum; each has its `failure`.
     """
 
     kept: list[ListedFile] = field(default_factory=list)
     landed: list[ListedFile] = field(default_factory=list)
     failed: list[ListedFile] = field(default_factory=list)
-    bytes_landed: int = 0
+
+    @property
+    def bytes_landed(self) -> int:
+        """Size of the landed ones."""
+        return sum(file.size_bytes for file in self.landed)
 
     @property
     def files(self) -> list[ListedFile]:
@@ -209,9 +212,8 @@ class Landing:
             log.warning("not landed: %s", error)
             folder.unsettled(remote, outdated=outdated)
             with self._lock:
-                self.account.failed.append(
-                    ListedFile(remote.key, remote.size_bytes, None, str(error))
-                )
+                failure = FileFailure("download_failed", str(error))
+                self.account.failed.append(ListedFile(remote.key, remote.size_bytes, None, failure))
                 # A server that says that it has no such file does answer.
                 self._failures_in_a_row = 0 if error.missing else self._failures_in_a_row + 1
             if self._failures_in_a_row >= _FAILURES_IN_A_ROW:
@@ -227,10 +229,10 @@ class Landing:
                 folder.unsettled(remote, outdated=landed.is_outdated)
             with self._lock:
                 self._failures_in_a_row = 0
-                self.account.landed.append(
-                    ListedFile(remote.key, file.size_bytes, file.published_sha256)
+                ended = self.account.failed if landed.failure else self.account.landed
+                ended.append(
+                    ListedFile(remote.key, file.size_bytes, file.published_sha256, landed.failure)
                 )
-                self.account.bytes_landed += file.size_bytes
         self._progress.done(remote.size_bytes)
 
     def _break_off(self, why: str) -> None:

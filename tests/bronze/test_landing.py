@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bronze import landing
-from bronze.archive import CHECKSUM_SUFFIX, list_folder
+from bronze.archive import CHECKSUM_SUFFIX, FileFailure, list_folder
 from bronze.download import part_name
 from bronze.http import ATTEMPTS, TIMEOUT_SECONDS, Http
 from bronze.landed import RECORD_NAME
@@ -237,18 +237,30 @@ def test_a_mismatch_is_downloaded_afresh_once_and_landed_as_published(
     assert archive.object_requests() == []
 
 
-def test_a_mismatching_republication_leaves_the_last_good_zip(
-    archive: ServedArchive, tmp_path: Path
+@pytest.mark.parametrize("is_old", [False, True])
+def test_a_mismatching_republication_leaves_the_last_good_zip_and_is_told(
+    archive: ServedArchive, tmp_path: Path, is_old: bool
 ) -> None:
+    """Its CHECKSUM is wrong, or still that of the last good one."""
     land(archive, tmp_path / "landing")
     before = files_of(tmp_path / "landing")
     key = put(archive.root, "ETHUSDT", "2025-01", start=300.0, checksum="0" * 64)
-    found = land(archive, tmp_path / "landing")
-    assert files_of(tmp_path / "landing") == before
-    # The reader is given the published checksum, and so refuses the file.
-    assert {each.key.source_file: each.published_sha256 for each in found.account.landed} == {
-        key: "0" * 64
-    }
+    fresh = (archive.root / key).read_bytes()
+    if is_old:
+        (archive.root / (key + CHECKSUM_SUFFIX)).write_bytes(before[key + CHECKSUM_SUFFIX])
+    digest = hashlib.sha256(fresh).hexdigest()
+    published = hashlib.sha256(before[key]).hexdigest() if is_old else "0" * 64
+    for _ in range(2):
+        archive.forget()
+        found = land(archive, tmp_path / "landing")
+        assert archive.object_requests().count(key) == 2
+        assert files_of(tmp_path / "landing") == before
+        assert (len(found.account.kept), found.account.landed) == (14, [])
+        (failed,) = found.account.failed
+        assert (failed.key.source_file, failed.published_sha256) == (key, published)
+        # As the reader of a folder refuses it, though what stands here could be read.
+        why = f"its SHA-256 is {digest}, published is {published}"
+        assert failed.failure == FileFailure("checksum_mismatch", why, len(fresh), digest)
     put(archive.root, "ETHUSDT", "2025-01", start=300.0)
     land(archive, tmp_path / "landing")
     assert files_of(tmp_path / "landing") == wanted_of(archive.root)
@@ -353,7 +365,7 @@ def test_a_stale_listing_names_a_file_that_is_gone(archive: ServedArchive, tmp_p
     (failed,) = found.account.failed
     assert failed.key.source_file == gone
     assert failed.failure is not None
-    assert "404" in failed.failure
+    assert "404" in failed.failure.why
     assert len(found.account.landed) == 14
     assert archive.object_requests().count(gone) == 1
     archive.gone = set()
@@ -385,7 +397,7 @@ def test_a_file_that_cannot_be_had_fails_alone_with_its_reason(
     (failed,) = found.account.failed
     assert failed.key.file_name == name
     assert failed.failure is not None
-    assert f"503 Service Unavailable ({ATTEMPTS} attempts)" in failed.failure
+    assert f"503 Service Unavailable ({ATTEMPTS} attempts)" in failed.failure.why
     assert len(found.account.landed) == 14
     archive.faults = lambda path, count: None
     archive.forget()
