@@ -58,6 +58,8 @@ def archive(tmp_path: Path) -> Iterator[ServedArchive]:
             put(root, symbol, day)
     with served(root) as running:
         yield running
+        # Some servers tell no length there: what a GET brings is enough.
+        assert running.heads == []
 
 
 def settings_of(archive: ServedArchive, folder: Path, **changes: Any) -> ArchiveSettings:
@@ -120,8 +122,7 @@ def test_faults_change_nothing_but_the_number_of_requests(
     archive.page_size = 3
     found = land(archive, tmp_path / "landing")
     assert files_of(tmp_path / "landing") == wanted_of(archive.root)
-    asked = archive.object_requests()
-    assert len(asked) > len(set(asked))  # some were asked for again
+    assert set(archive.met) == set(FAULTS)
     assert len(found.account.landed) == 15
     assert not list((tmp_path / "landing").rglob("*.part"))
 
