@@ -63,6 +63,16 @@ class LandingAccount:
         """Size of the landed ones."""
         return sum(file.size_bytes for file in self.landed)
 
+    def after(self, earlier: LandingAccount) -> LandingAccount:
+        """This account, of the later landing of a run, in which its earlier one has a share.
+
+        What that one landed is there already for this one, and has been landed by the run.
+        """
+        before = {file.key.source_file for file in earlier.landed}
+        there = [file for file in self.kept if file.key.source_file not in before]
+        landed = [file for file in self.kept if file.key.source_file in before]
+        return LandingAccount(there, [*landed, *self.landed], self.failed)
+
     @property
     def files(self) -> list[ListedFile]:
         """All planned files."""

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -246,6 +247,47 @@ def test_a_file_that_cannot_be_had_is_in_the_ledger_with_its_reason(
         assert list(ledger.values()) == ["ingested"] * 2
         closes = [row["close"] for row in rows(lake, KLINES) if row["symbol"] == "BTCUSDT"]
         assert closes == [line[4] for line in month]
+
+
+def test_the_days_of_a_month_that_turns_out_broken_are_landed_and_loaded_by_the_same_run(
+    spark: "SparkSession", base_settings: Settings, tmp_path: Path
+) -> None:
+    root = tmp_path / "archive"
+    lines = month_of_candles("2025-01", 24)
+    put_file(root, "BTCUSDT", "2025-01", b"no,candle\n" + as_csv(lines[1:]), interval="1d")
+    put_file(root, "BTCUSDT", "2025-01-01", as_csv(lines[:1]), interval="1d")
+    put_file(root, "ETHUSDT", "2025-01", as_csv(lines), interval="1d")
+    put_file(root, "ETHUSDT", "2025-02", as_csv(lines), interval="1d", checksum="0" * 64)
+    settings = lake_of(base_settings, tmp_path, root, "1d")
+    with served(root) as archive, interpreted(spark):
+        remote = over_http(settings, archive, tmp_path)
+        outcome = ingest(spark, remote, "run-1")
+        zips = list(root.rglob("*.zip"))
+        megabytes = sum(path.stat().st_size for path in zips) / 1e6
+        # One account of both landings: each file once, and all of them landed by this run.
+        landed = f"4 planned = 0 there already + 4 landed ({megabytes:,.1f} MB) + 0 failed"
+        assert outcome.figures["landing"] == landed
+        # The days alone are new to the second one; the misprint is looked at by both.
+        asked = Counter(path.name for path in map(Path, archive.object_requests()))
+        assert {path.name: asked[path.name] for path in zips} == {
+            "BTCUSDT-1d-2025-01.zip": 1,
+            "BTCUSDT-1d-2025-01-01.zip": 1,
+            "ETHUSDT-1d-2025-01.zip": 1,
+            "ETHUSDT-1d-2025-02.zip": 4,
+        }
+        ledger = {
+            row["source_file"]: row for row in rows(Lake(spark, remote.warehouse), ARCHIVE_FILES)
+        }
+        assert sorted((row["rows"], row["status"]) for row in ledger.values()) == [
+            (0, "checksum_mismatch"),
+            (1, "ingested"),
+            (30, "ingested"),
+            (31, "ingested"),
+        ]
+        again = ingest(spark, remote, "run-2")
+        assert again.unchanged
+        # The misprint is landed as it is published, whenever it is looked at.
+        assert again.figures["landing"].startswith("4 planned = 3 there already + 1 landed (")
 
 
 def test_a_republication_with_a_wrong_checksum_is_told_as_from_the_folder(
