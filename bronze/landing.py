@@ -39,6 +39,9 @@ _WATCH_SECONDS = 1.0
 # Left free on the disk of the landing folder.
 _RESERVE_BYTES = 500_000_000
 
+# A file takes whole ones of the disk: half a million ZIPs and CHECKSUMs take 3 GB more than listed.
+_BLOCK_BYTES = 4096
+
 
 class LandingStopped(EnvironmentProblem):
     """The landing was broken off: by a full disk, or by whoever started it."""
@@ -111,6 +114,7 @@ class Landing:
         self._failure: LandingStopped | None = None
         self._failures_in_a_row = 0
         self._is_over = False
+        self._outstanding_bytes = 0
         self.account = LandingAccount()
 
     def __enter__(self) -> Landing:
@@ -138,7 +142,10 @@ class Landing:
         finally:
             self._is_over = True
             for folder in self._folders:
-                folder.save()
+                try:
+                    folder.save()
+                except OSError as unwritten:
+                    self._cannot_write(folder.folder, unwritten)
         for worker in self._workers:
             worker.result()
         if error is None or self._failure is not None:
@@ -153,13 +160,20 @@ class Landing:
                 there.
 
         Raises:
-            LandingStopped: The disk has no room for what is planned so far, or the server fails for
-            every file.
+            LandingStopped: The disk has no room for what is planned so far or cannot be written, or
+            the server fails for every file.
         """
         self._checkpoint()
         if not files:
             return
         place = (self._root / files[0].key.source_file).parent
+        try:
+            self._plan(place, files, damaged)
+        except OSError as error:
+            self._cannot_write(place, error)
+            self._checkpoint()
+
+    def _plan(self, place: Path, files: Sequence[RemoteFile], damaged: Set[str]) -> None:
         folder = LandedFolder(place)
         due: list[RemoteFile] = []
         for remote in files:
@@ -175,6 +189,8 @@ class Landing:
         place.mkdir(parents=True, exist_ok=True)
         folder.remove_parts({part_name(remote.key.file_name, remote.etag) for remote in due})
         self._progress.plan(len(due), sum(remote.size_bytes for remote in due))
+        with self._lock:
+            self._outstanding_bytes += sum(map(_on_disk, due))
         self._require_room()
         folder.expect(len(due))
         with self._lock:
@@ -198,10 +214,7 @@ class Landing:
             except (LandingStopped, BrokenOff):
                 return
             except OSError as error:
-                self._break_off(
-                    f"{folder.folder} cannot be written ({error.strerror or error}): make room "
-                    "there or set archive.landing to another folder; a new run goes on from here"
-                )
+                self._cannot_write(folder.folder, error)
                 return
             except BaseException:
                 self._stop.set()
@@ -243,7 +256,15 @@ class Landing:
                 ended.append(
                     ListedFile(remote.key, file.size_bytes, file.published_sha256, landed.failure)
                 )
+        with self._lock:
+            self._outstanding_bytes -= _on_disk(remote)
         self._progress.done(remote.size_bytes)
+
+    def _cannot_write(self, folder: Path, error: OSError) -> None:
+        self._break_off(
+            f"{folder} cannot be written ({error.strerror or error}): make room there or set "
+            "archive.landing to another folder; a new run goes on from here"
+        )
 
     def _break_off(self, why: str) -> None:
         with self._lock:
@@ -258,7 +279,7 @@ class Landing:
 
     def _require_room(self) -> None:
         free = shutil.disk_usage(self._root).free
-        missing = self._progress.outstanding_bytes + _RESERVE_BYTES - free
+        missing = self._outstanding_bytes + _RESERVE_BYTES - free
         if missing > 0:
             self._break_off(
                 f"{self._root.absolute()} lacks {missing / 1e6:,.1f} MB for the files planned so "
@@ -267,6 +288,11 @@ class Landing:
                 "universe settings"
             )
         self._checkpoint()
+
+
+def _on_disk(remote: RemoteFile) -> int:
+    """What a ZIP takes of the disk, with its CHECKSUM beside it."""
+    return (-(-remote.size_bytes // _BLOCK_BYTES) + 1) * _BLOCK_BYTES
 
 
 @contextmanager

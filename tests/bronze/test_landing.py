@@ -35,6 +35,7 @@ from tests.support import as_csv, month_of_candles, put_file
 PATIENCE_SECONDS = 300
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "币安人生USDT")
 MONTHS = ("2024-12", "2025-01", "2025-02")
+KEY = "data/futures/um/monthly/klines/BTCUSDT/1d/BTCUSDT-1d-2025-01.zip"
 FAULTS = {"503": 0.05, "429": 0.05, "cut": 0.1, "cut without length": 0.1, "slow": 0.1}
 FAULTS |= {"no length": 0.1, "reset": 0.05}
 
@@ -422,9 +423,6 @@ def test_an_old_edition_stays_where_the_new_one_cannot_be_had(
     assert files_of(tmp_path / "landing") == wanted_of(archive.root)
 
 
-KEY = "data/futures/um/monthly/klines/BTCUSDT/1d/BTCUSDT-1d-2025-01.zip"
-
-
 @pytest.mark.parametrize("fault", ["cut", "cut without length"])
 def test_a_broken_transfer_goes_on_where_it_stopped(
     archive: ServedArchive, tmp_path: Path, fault: str
@@ -752,8 +750,43 @@ def test_a_full_disk_is_told_before_it_is_full(
     with pytest.raises(EnvironmentProblem, match=r"lacks 1\.0 MB .* 500 MB .*archive\.landing"):
         land(archive, tmp_path / "landing", **one)
     assert not list((tmp_path / "landing").rglob("*.zip"))
-    free[0] += 1_000_000
+    free[0] += 1_000_000 + 3 * 4096  # what the ZIP and its CHECKSUM leave of their last blocks
     assert len(land(archive, tmp_path / "landing", **one).account.landed) == 1
+
+
+def test_small_files_take_whole_blocks_of_the_disk(
+    archive: ServedArchive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bodies = wanted_of(archive.root).values()
+    assert max(map(len, bodies)) < 4096
+    free = [500_000_000 + sum(map(len, bodies))]
+    monkeypatch.setattr(landing.shutil, "disk_usage", lambda path: SimpleNamespace(free=free[0]))
+    with pytest.raises(EnvironmentProblem, match=r"lacks 0\.\d MB .* 500 MB"):
+        land(archive, tmp_path / "landing")
+    free[0] = 500_000_000 + len(bodies) * 4096
+    assert len(land(archive, tmp_path / "landing").account.files) == 15
+
+
+@pytest.mark.parametrize("name", [Path(KEY).name + CHECKSUM_SUFFIX, RECORD_NAME])
+def test_a_disk_that_fills_meanwhile_ends_the_run_and_the_next_one_goes_on(
+    archive: ServedArchive, tmp_path: Path, name: str
+) -> None:
+    folder = (tmp_path / "landing" / KEY).parent
+
+    def fill(path: str, count: int) -> None:
+        """The device on which each write fails for want of room."""
+        if path == "/" + KEY:
+            (folder / f"{name}.part").symlink_to("/dev/full")
+
+    archive.faults = fill
+    with pytest.raises(EnvironmentProblem, match=r"BTCUSDT/1d cannot be written \(No space left"):
+        land(archive, tmp_path / "landing")
+    archive.faults = lambda path, count: None
+    land(archive, tmp_path / "landing")
+    assert files_of(tmp_path / "landing") == wanted_of(archive.root)
+    archive.forget()
+    land(archive, tmp_path / "landing")
+    assert archive.object_requests() == []
 
 
 def test_a_folder_that_cannot_be_written_is_named(archive: ServedArchive, tmp_path: Path) -> None:
@@ -762,7 +795,11 @@ def test_a_folder_that_cannot_be_written_is_named(archive: ServedArchive, tmp_pa
     (in_the_way / "file").touch()
     with pytest.raises(EnvironmentProblem, match=r"BTCUSDT/1d cannot be written .*landing"):
         land(archive, tmp_path / "landing")
-    shutil.rmtree(in_the_way)
+    shutil.rmtree(in_the_way.parent)
+    in_the_way.parent.touch()
+    with pytest.raises(EnvironmentProblem, match=r"BTCUSDT/1d cannot be written .*landing"):
+        land(archive, tmp_path / "landing")
+    in_the_way.parent.unlink()
     land(archive, tmp_path / "landing")
     assert files_of(tmp_path / "landing") == wanted_of(archive.root)
 
