@@ -107,7 +107,7 @@ def land_file(
         is_unsigned = checksum.published is None and not remote.checksum_edition
         is_good = is_unsigned or _sha256(part) == checksum.published
         if is_good or not _is_verified(target):
-            part.replace(target)
+            _take(part, target)
             _put(checksum, target)
             outdated = _is_other(etag, remote.etag)
         else:
@@ -171,6 +171,16 @@ def _refusal(part: Path, checksum: _Checksum) -> FileFailure | None:
     return FileFailure("checksum_mismatch", why, part.stat().st_size, sha256)
 
 
+def _take(part: Path, target: Path) -> None:
+    """Give a whole ZIP its name, once all of it is on the disk: also what an earlier run wrote.
+
+    The folder is not synced: a crash may undo the renaming, and the ZIP is then downloaded again.
+    """
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
+    part.replace(target)
+
+
 def _is_verified(target: Path) -> bool:
     """Whether a ZIP is there and has the checksum that stands beside it."""
     try:
@@ -184,7 +194,7 @@ def _is_verified(target: Path) -> bool:
 def _download(
     http: Http, url: str, target: Path, remote: RemoteFile, checkpoint: Checkpoint
 ) -> tuple[Path, str]:
-    """Fetch the ZIP into its part file; returns that, whole and on the disk, and its entity tag."""
+    """Fetch the ZIP into its part file; returns that, whole, and its entity tag."""
     etag = remote.etag
     limit = _GROWTH * remote.size_bytes + _GROWTH_BYTES
 
@@ -241,8 +251,6 @@ def _write(
                 part.unlink()
                 raise RequestFailed(f"{response.url}: its body is far larger than is listed")
         checkpoint()  # a body that was broken off looks as if it had ended
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _is_other(etag: str, listed: str) -> bool:

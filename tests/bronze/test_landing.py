@@ -1,6 +1,7 @@
 """Landing an http archive: over a network that fails, killed and begun again, and republished."""
 
 import hashlib
+import os
 import random
 import shutil
 import subprocess
@@ -18,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bronze import landing
+from bronze import download, landing
 from bronze.archive import CHECKSUM_SUFFIX, FileFailure, list_folder
 from bronze.download import part_name
 from bronze.http import ATTEMPTS, TIMEOUT_SECONDS, Http
@@ -535,6 +536,28 @@ def test_the_part_of_a_killed_run_is_gone_on_with(
     assert archive.sent[KEY] == len(whole) - start
     assert files_of(tmp_path / "landing") == wanted_of(archive.root)
     assert not list((tmp_path / "landing").rglob("*.part"))
+
+
+def test_a_part_that_a_killed_run_completed_is_on_the_disk_before_it_counts(
+    archive: ServedArchive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = (archive.root / KEY).read_bytes()
+    target = tmp_path / "landing" / KEY
+    target.parent.mkdir(parents=True)
+    part = target.with_name(part_name(target.name, f'"{hashlib.md5(whole).hexdigest()}"'))
+    part.write_bytes(whole)
+    synced, fsync = set(), os.fsync
+
+    def seen(handle: int) -> None:
+        fsync(handle)
+        if not target.exists():
+            synced.add(os.fstat(handle).st_ino)
+
+    monkeypatch.setattr(download.os, "fsync", seen)
+    inode = part.stat().st_ino
+    land(archive, tmp_path / "landing")
+    assert target.stat().st_ino == inode
+    assert inode in synced
 
 
 def test_a_wrong_part_of_the_right_edition_does_no_harm(
