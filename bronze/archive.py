@@ -70,6 +70,23 @@ class ArchiveKey:
 
 
 @dataclass(frozen=True, slots=True)
+class FileFailure:
+    """Why a file could not be had over the network, or not with its checksum.
+
+    Attributes:
+        status: What the ledger says of it.
+        why: The reason in one line.
+        size_bytes: Size of the bytes that came and were refused; None if none came.
+        sha256: SHA-256 of those.
+    """
+
+    status: Literal["download_failed", "checksum_mismatch"]
+    why: str
+    size_bytes: int | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ListedFile:
     """A source file as the archive lists it.
 
@@ -77,13 +94,13 @@ class ListedFile:
         key: What its name says.
         size_bytes: Size of the ZIP.
         published_sha256: Checksum published beside it; None if missing or malformed.
-        failure: Why its bytes could not be had over the network, in one line; None if they were.
+        failure: Why its bytes could not be had over the network; None if they were.
     """
 
     key: ArchiveKey
     size_bytes: int
     published_sha256: str | None
-    failure: str | None = None
+    failure: FileFailure | None = None
 
 
 @dataclass(frozen=True)
@@ -156,6 +173,11 @@ def parse_checksum(text: str, name: str) -> str | None:
     if match is None or match["name"] != name:
         return None
     return match["sha256"].lower()
+
+
+def mismatch(sha256: str, published_sha256: str) -> str:
+    """Why a file is a `checksum_mismatch`."""
+    return f"its SHA-256 is {sha256}, published is {published_sha256}"
 
 
 def list_folder(root: Path, market: Market, interval: Interval, cadence: Cadence) -> FolderListing:

@@ -15,7 +15,13 @@ from urllib.parse import quote
 
 import requests
 
-from bronze.archive import CHECKSUM_MAX_BYTES, CHECKSUM_SUFFIX, parse_checksum
+from bronze.archive import (
+    CHECKSUM_MAX_BYTES,
+    CHECKSUM_SUFFIX,
+    FileFailure,
+    mismatch,
+    parse_checksum,
+)
 from bronze.http import BrokenTransfer, Http, RequestFailed, has_known_end
 from bronze.landed import PART_SUFFIX, LandedFile, RemoteFile, write_whole
 
@@ -41,6 +47,24 @@ def part_name(name: str, etag: str) -> str:
     return f".{name}.{digest}{PART_SUFFIX}"
 
 
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """How the landing of one file ended.
+
+    Attributes:
+        file: The ZIP that is there now, with the checksum that is published now.
+        is_settled: It has that checksum, or none is listed, and nothing came from a cache that is
+            older than the listing. What is not settled must be looked at again.
+        is_outdated: The ZIP is known to be of another edition than is listed.
+        failure: Why another ZIP, which the archive has now, was not taken for it.
+    """
+
+    file: LandedFile
+    is_settled: bool
+    is_outdated: bool
+    failure: FileFailure | None
+
+
 def land_file(
     http: Http,
     archive_url: str,
@@ -49,13 +73,13 @@ def land_file(
     checkpoint: Checkpoint,
     *,
     outdated: bool,
-) -> tuple[LandedFile, bool]:
+) -> Landed:
     """Bring one ZIP and its CHECKSUM into the landing folder, the CHECKSUM last.
 
     A ZIP that is there already and has the published checksum is kept, unless it is outdated. One
     that comes without that checksum is downloaded afresh once, with its CHECKSUM. If it still
     differs it stands as it is published, for the reader to refuse; but a ZIP that is there and
-    has the checksum beside it is not given up for it.
+    has the checksum beside it is not given up for it, and the file ends with a failure.
 
     Args:
         http: The connections.
@@ -65,16 +89,11 @@ def land_file(
         checkpoint: Called after each chunk.
         outdated: Whether a ZIP that is there is known to be of another edition.
 
-    Returns:
-        The landed file with the checksum that is published now, and whether it is settled: it has
-        that checksum, or none is listed, and nothing came from a cache that is older than the
-        listing. What is not settled must be looked at again.
-
     Raises:
-        RequestFailed: The ZIP or its checksum cannot be had.
+        RequestFailed: The ZIP or its checksum cannot be had; what was there is as it was.
     """
     url = object_url(archive_url, remote.key.source_file)
-    checksum, etag = _checksum(http, url, target.name), remote.etag
+    checksum, etag, failure = _checksum(http, url, target.name), remote.etag, None
     if checksum.published is not None and not outdated and _sha256(target) == checksum.published:
         is_good = True
         _put(checksum, target)
@@ -88,16 +107,18 @@ def land_file(
         is_unsigned = checksum.published is None and not remote.checksum_edition
         is_good = is_unsigned or _sha256(part) == checksum.published
         if is_good or not _is_verified(target):
-            part.replace(target)
+            _take(part, target)
             _put(checksum, target)
+            outdated = _is_other(etag, remote.etag)
         else:
+            failure = _refusal(part, checksum)
             part.unlink()
     is_stale = _is_other(etag, remote.etag) or _is_other(checksum.etag, remote.checksum_etag)
     if is_stale:
         log.warning("%s: another edition than the listing names, looked at again next time", url)
     size = target.stat().st_size
     landed = LandedFile(remote.edition, remote.checksum_edition, size, checksum.published)
-    return landed, is_good and not is_stale
+    return Landed(landed, is_good and not is_stale, outdated, failure)
 
 
 @dataclass(frozen=True)
@@ -141,6 +162,25 @@ def _put(checksum: _Checksum, target: Path) -> None:
         write_whole(path, checksum.content)
 
 
+def _refusal(part: Path, checksum: _Checksum) -> FileFailure | None:
+    """What the ledger says of a ZIP that is not taken; without a checksum the reader says it."""
+    sha256 = _sha256(part)
+    if sha256 is None or checksum.published is None:
+        return None
+    why = mismatch(sha256, checksum.published)
+    return FileFailure("checksum_mismatch", why, part.stat().st_size, sha256)
+
+
+def _take(part: Path, target: Path) -> None:
+    """Give a whole ZIP its name, once all of it is on the disk: also what an earlier run wrote.
+
+    The folder is not synced: a crash may undo the renaming, and the ZIP is then downloaded again.
+    """
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
+    part.replace(target)
+
+
 def _is_verified(target: Path) -> bool:
     """Whether a ZIP is there and has the checksum that stands beside it."""
     try:
@@ -154,7 +194,7 @@ def _is_verified(target: Path) -> bool:
 def _download(
     http: Http, url: str, target: Path, remote: RemoteFile, checkpoint: Checkpoint
 ) -> tuple[Path, str]:
-    """Fetch the ZIP into its part file; returns that, whole and on the disk, and its entity tag."""
+    """Fetch the ZIP into its part file; returns that, whole, and its entity tag."""
     etag = remote.etag
     limit = _GROWTH * remote.size_bytes + _GROWTH_BYTES
 
@@ -211,8 +251,6 @@ def _write(
                 part.unlink()
                 raise RequestFailed(f"{response.url}: its body is far larger than is listed")
         checkpoint()  # a body that was broken off looks as if it had ended
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _is_other(etag: str, listed: str) -> bool:

@@ -15,6 +15,7 @@ from bronze.contracts import ARCHIVE_FILES, REJECTED_LINES
 from bronze.differences import Difference
 from bronze.half_done import undo_half_done
 from bronze.http import Sleep
+from bronze.landing import LandingAccount
 from bronze.ledger import Ledger
 from bronze.plan import (
     Doubts,
@@ -88,7 +89,8 @@ def run_ingest_archive(context: TaskContext, sleep: Sleep | None = None) -> Task
     doubts = doubts_of(ledger.entries)
     archive = context.settings.archive
     if hidden_days(plan.source.listed, plan.files, archive.start, archive.end, doubts):
-        plan = _plan(open_source(context, sleep, doubts), context.settings, doubts)
+        again = open_source(context, sleep, doubts).after(plan.source)
+        plan = _plan(again, context.settings, doubts)
         also_due, also_loaded = _load(context, plan, ledger)
         due, loaded = due | also_due, loaded + also_loaded
     withdrawn = forget_withdrawn(context, _unlisted(plan.source, ledger.entries), ledger)
@@ -150,6 +152,8 @@ def _outcome(
     if any(row.rejected_lines for row in rows):
         figures["their text and reasons"] = "table bronze.rejected_lines"
     figures |= plan.source.figures
+    if plan.source.account:
+        figures["landing"] = _accounted(plan.source.account)
     if failed:
         statuses = Counter(entry.status for entry in failed.values())
         figures["failed files"] = _few(f"{status} {n}" for status, n in statuses.items())
@@ -180,6 +184,14 @@ def _outcome(
     also = loaded.undone or withdrawn or new_symbols or plan.source.has_snapshot
     is_unchanged = not (written or also)
     return TaskOutcome(message, figures, unchanged=is_unchanged)
+
+
+def _accounted(account: LandingAccount) -> str:
+    return (
+        f"{len(account.files):,} planned = {len(account.kept):,} there already + "
+        f"{len(account.landed):,} landed ({account.bytes_landed / 1e6:,.1f} MB) + "
+        f"{len(account.failed):,} failed"
+    )
 
 
 def _told(difference: Difference | None) -> str:

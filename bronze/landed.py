@@ -51,7 +51,8 @@ class LandedFile:
     """A verified ZIP in the landing folder.
 
     Attributes:
-        edition: Listed edition of the ZIP when it was landed.
+        edition: Listed edition of the ZIP when it was landed; empty if it is known to be of
+            another one.
         checksum_edition: Listed edition of its CHECKSUM then.
         size_bytes: Size of the ZIP.
         published_sha256: Checksum that was published beside it; None if it has none.
@@ -61,6 +62,9 @@ class LandedFile:
     checksum_edition: str
     size_bytes: int
     published_sha256: str | None
+
+
+_OUTDATED = LandedFile(edition="", checksum_edition="", size_bytes=0, published_sha256=None)
 
 
 class LandedFolder:
@@ -93,17 +97,26 @@ class LandedFolder:
         with self._lock:
             self._due += files
 
-    def done(self, name: str, landed: LandedFile | None) -> None:
-        """Note that a file is there and verified, or with None that it is not."""
+    def settled(self, remote: RemoteFile, landed: LandedFile) -> None:
+        """Note that a file is there and verified."""
         with self._lock:
-            if landed is None:
-                self._record.pop(name, None)
-            else:
-                self._record[name] = landed
-            self._due -= 1
-            self._unsaved += 1
-            if self._unsaved >= _SAVE_EVERY or not self._due:
-                self._write()
+            self._record[remote.key.file_name] = landed
+            self._done()
+
+    def unsettled(self, remote: RemoteFile, *, outdated: bool) -> None:
+        """Note that a file must be looked at again.
+
+        Args:
+            remote: What the archive lists.
+            outdated: Whether a ZIP that is there is known to be of another edition: a checksum
+                that it matches, perhaps from a cache, or never published anew, says nothing then.
+        """
+        with self._lock:
+            if not outdated:
+                self._record.pop(remote.key.file_name, None)
+            elif not self.is_outdated(remote):
+                self._record[remote.key.file_name] = _OUTDATED
+            self._done()
 
     def save(self) -> None:
         """Write what is not written yet."""
@@ -116,6 +129,12 @@ class LandedFolder:
         for name in self._sizes:
             if name.endswith(PART_SUFFIX) and name not in wanted:
                 (self.folder / name).unlink(missing_ok=True)
+
+    def _done(self) -> None:
+        self._due -= 1
+        self._unsaved += 1
+        if self._unsaved >= _SAVE_EVERY or not self._due:
+            self._write()
 
     def _write(self) -> None:
         record = {name: asdict(landed) for name, landed in self._record.items()}

@@ -20,7 +20,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
 
-from bronze.archive import ListedFile
+from bronze.archive import FileFailure, ListedFile
 from bronze.download import land_file, part_name
 from bronze.http import BrokenOff, Http, RequestFailed
 from bronze.landed import LandedFolder, RemoteFile
@@ -39,6 +39,9 @@ _WATCH_SECONDS = 1.0
 # Left free on the disk of the landing folder.
 _RESERVE_BYTES = 500_000_000
 
+# A file takes whole ones of the disk: half a million ZIPs and CHECKSUMs take 3 GB more than listed.
+_BLOCK_BYTES = 4096
+
 
 class LandingStopped(EnvironmentProblem):
     """The landing was broken off: by a full disk, or by whoever started it."""
@@ -51,14 +54,27 @@ class LandingAccount:
     Attributes:
         kept: Files that were there already, as the archive lists them.
         landed: Files that were downloaded, or found to be the published ones.
-        failed: Files that could not be had; each has its `failure`.
-        bytes_landed: Size of the landed ones.
+        failed: Files that could not be had, or not with their checksum; each has its `failure`.
     """
 
     kept: list[ListedFile] = field(default_factory=list)
     landed: list[ListedFile] = field(default_factory=list)
     failed: list[ListedFile] = field(default_factory=list)
-    bytes_landed: int = 0
+
+    @property
+    def bytes_landed(self) -> int:
+        """Size of the landed ones."""
+        return sum(file.size_bytes for file in self.landed)
+
+    def after(self, earlier: LandingAccount) -> LandingAccount:
+        """This account, of the later landing of a run, in which its earlier one has a share.
+
+        What that one landed is there already for this one, and has been landed by the run.
+        """
+        before = {file.key.source_file for file in earlier.landed}
+        there = [file for file in self.kept if file.key.source_file not in before]
+        landed = [file for file in self.kept if file.key.source_file in before]
+        return LandingAccount(there, [*landed, *self.landed], self.failed)
 
     @property
     def files(self) -> list[ListedFile]:
@@ -98,6 +114,7 @@ class Landing:
         self._failure: LandingStopped | None = None
         self._failures_in_a_row = 0
         self._is_over = False
+        self._outstanding_bytes = 0
         self.account = LandingAccount()
 
     def __enter__(self) -> Landing:
@@ -125,7 +142,10 @@ class Landing:
         finally:
             self._is_over = True
             for folder in self._folders:
-                folder.save()
+                try:
+                    folder.save()
+                except OSError as unwritten:
+                    self._cannot_write(folder.folder, unwritten)
         for worker in self._workers:
             worker.result()
         if error is None or self._failure is not None:
@@ -140,13 +160,20 @@ class Landing:
                 there.
 
         Raises:
-            LandingStopped: The disk has no room for what is planned so far, or the server fails for
-            every file.
+            LandingStopped: The disk has no room for what is planned so far or cannot be written, or
+            the server fails for every file.
         """
         self._checkpoint()
         if not files:
             return
         place = (self._root / files[0].key.source_file).parent
+        try:
+            self._plan(place, files, damaged)
+        except OSError as error:
+            self._cannot_write(place, error)
+            self._checkpoint()
+
+    def _plan(self, place: Path, files: Sequence[RemoteFile], damaged: Set[str]) -> None:
         folder = LandedFolder(place)
         due: list[RemoteFile] = []
         for remote in files:
@@ -162,6 +189,8 @@ class Landing:
         place.mkdir(parents=True, exist_ok=True)
         folder.remove_parts({part_name(remote.key.file_name, remote.etag) for remote in due})
         self._progress.plan(len(due), sum(remote.size_bytes for remote in due))
+        with self._lock:
+            self._outstanding_bytes += sum(map(_on_disk, due))
         self._require_room()
         folder.expect(len(due))
         with self._lock:
@@ -185,34 +214,29 @@ class Landing:
             except (LandingStopped, BrokenOff):
                 return
             except OSError as error:
-                self._break_off(
-                    f"{folder.folder} cannot be written ({error.strerror or error}): make room "
-                    "there or set archive.landing to another folder; a new run goes on from here"
-                )
+                self._cannot_write(folder.folder, error)
                 return
             except BaseException:
                 self._stop.set()
                 raise
 
     def _land(self, folder: LandedFolder, remote: RemoteFile) -> None:
-        name = remote.key.file_name
         outdated = folder.is_outdated(remote)
         try:
-            landed, is_settled = land_file(
+            landed = land_file(
                 self._http,
                 self._archive_url,
-                folder.folder / name,
+                folder.folder / remote.key.file_name,
                 remote,
                 self._checkpoint,
                 outdated=outdated,
             )
         except RequestFailed as error:
             log.warning("not landed: %s", error)
-            folder.done(name, None)
+            folder.unsettled(remote, outdated=outdated)
             with self._lock:
-                self.account.failed.append(
-                    ListedFile(remote.key, remote.size_bytes, None, str(error))
-                )
+                failure = FileFailure("download_failed", str(error))
+                self.account.failed.append(ListedFile(remote.key, remote.size_bytes, None, failure))
                 # A server that says that it has no such file does answer.
                 self._failures_in_a_row = 0 if error.missing else self._failures_in_a_row + 1
             if self._failures_in_a_row >= _FAILURES_IN_A_ROW:
@@ -221,14 +245,26 @@ class Landing:
                     f"last time with {error}: try later, a new run goes on from here"
                 )
         else:
-            folder.done(name, landed if is_settled else None)
+            file = landed.file
+            if landed.is_settled:
+                folder.settled(remote, file)
+            else:
+                folder.unsettled(remote, outdated=landed.is_outdated)
             with self._lock:
                 self._failures_in_a_row = 0
-                self.account.landed.append(
-                    ListedFile(remote.key, landed.size_bytes, landed.published_sha256)
+                ended = self.account.failed if landed.failure else self.account.landed
+                ended.append(
+                    ListedFile(remote.key, file.size_bytes, file.published_sha256, landed.failure)
                 )
-                self.account.bytes_landed += landed.size_bytes
+        with self._lock:
+            self._outstanding_bytes -= _on_disk(remote)
         self._progress.done(remote.size_bytes)
+
+    def _cannot_write(self, folder: Path, error: OSError) -> None:
+        self._break_off(
+            f"{folder} cannot be written ({error.strerror or error}): make room there or set "
+            "archive.landing to another folder; a new run goes on from here"
+        )
 
     def _break_off(self, why: str) -> None:
         with self._lock:
@@ -243,7 +279,7 @@ class Landing:
 
     def _require_room(self) -> None:
         free = shutil.disk_usage(self._root).free
-        missing = self._progress.outstanding_bytes + _RESERVE_BYTES - free
+        missing = self._outstanding_bytes + _RESERVE_BYTES - free
         if missing > 0:
             self._break_off(
                 f"{self._root.absolute()} lacks {missing / 1e6:,.1f} MB for the files planned so "
@@ -252,6 +288,11 @@ class Landing:
                 "universe settings"
             )
         self._checkpoint()
+
+
+def _on_disk(remote: RemoteFile) -> int:
+    """What a ZIP takes of the disk, with its CHECKSUM beside it."""
+    return (-(-remote.size_bytes // _BLOCK_BYTES) + 1) * _BLOCK_BYTES
 
 
 @contextmanager

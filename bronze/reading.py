@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from bronze.archive import ArchiveKey
+from bronze.archive import ArchiveKey, FileFailure, mismatch
 from bronze.contracts import FileStatus, TimeUnit
 from bronze.lines import (
     KLINES_SCHEMA,
@@ -118,7 +118,14 @@ def whole_body(key: ArchiveKey, content: bytes, published_sha256: str) -> bytes 
 
 def download_failed(key: ArchiveKey, published_sha256: str | None, error: str) -> FileReading:
     """The reading of a file whose bytes could not be had; `error` says why, in one line."""
-    return FileReading(key, "download_failed", published_sha256, error)
+    return not_had(key, published_sha256, FileFailure("download_failed", error))
+
+
+def not_had(key: ArchiveKey, published_sha256: str | None, failure: FileFailure) -> FileReading:
+    """The reading of a file of which the landing says that it failed."""
+    return FileReading(
+        key, failure.status, published_sha256, failure.why, failure.size_bytes, failure.sha256
+    )
 
 
 def _verified(
@@ -136,9 +143,7 @@ def _verified(
                 "ingests it all the same)",
             )
     elif sha256 != published_sha256:
-        raise FileRefused(
-            "checksum_mismatch", f"its SHA-256 is {sha256}, published is {published_sha256}"
-        )
+        raise FileRefused("checksum_mismatch", mismatch(sha256, published_sha256))
     return unpack(content, key.member_name)
 
 

@@ -7,7 +7,7 @@ landed first; from then on the landing folder stands for it.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -50,7 +50,8 @@ class Source:
         unexpected: Keys of the ZIPs whose names do not fit, sorted.
         universe: The symbols.
         names: All symbols that the archive names.
-        figures: What to say of the landing and of the exchange's answer.
+        account: What became of each planned file of an http archive.
+        figures: What to say of the universe and of the exchange's answer.
         has_snapshot: Whether the exchange was asked, and its answer written.
     """
 
@@ -60,8 +61,15 @@ class Source:
     unexpected: tuple[str, ...]
     universe: Universe
     names: frozenset[str]
+    account: LandingAccount | None = None
     figures: Mapping[str, str] = field(default_factory=dict)
     has_snapshot: bool = False
+
+    def after(self, earlier: Source) -> Source:
+        """This source, opened again by a run: what the earlier time landed counts as landed."""
+        if self.account is None or earlier.account is None:
+            return self
+        return replace(self, account=self.account.after(earlier.account))
 
 
 def open_source(
@@ -84,6 +92,7 @@ def open_source(
     figures: dict[str, str] = {}
     listed: Listed
     exchange: list[ExchangeSymbol] = []
+    account = None
     if settings.universe.mode in _ASKS_THE_EXCHANGE:
         addresses = getattr(settings.exchange, settings.archive.market)
         exchange = exchange_symbols(http, addresses.info_url, addresses.ticker_url)
@@ -96,9 +105,8 @@ def open_source(
         root = str(Path(archive.landing).absolute())
         universe_of = partial(_universe, settings, exchange)
         found = land_archive(http, archive, universe_of, stop, doubts)
-        files, listed, unexpected = found.account.files, found.listed, found.unexpected
-        universe, names = found.universe, found.names
-        figures |= _told(found.account)
+        account, listed, unexpected = found.account, found.listed, found.unexpected
+        files, universe, names = account.files, found.universe, found.names
     else:
         root = str(Path(archive.url).absolute()) if archive.is_folder else archive.url
         walked, unexpected = _walk(root, archive)
@@ -116,6 +124,7 @@ def open_source(
         tuple(unexpected),
         universe,
         names,
+        account,
         figures,
         has_snapshot=bool(exchange),
     )
@@ -171,13 +180,3 @@ def _keep_snapshot(context: TaskContext, exchange: Sequence[ExchangeSymbol]) -> 
     # A repeated attempt of the same run takes the place of the one before.
     moment = f"snapshot_time = TIMESTAMP {literal(context.now.isoformat())}"
     context.lake.replace(EXCHANGE_SYMBOLS, frame, f"market = {literal(market)} AND {moment}")
-
-
-def _told(account: LandingAccount) -> dict[str, str]:
-    """The account of the planned files as figures."""
-    text = (
-        f"{len(account.files):,} planned = {len(account.kept):,} there already + "
-        f"{len(account.landed):,} landed ({account.bytes_landed / 1e6:,.1f} MB) + "
-        f"{len(account.failed):,} failed"
-    )
-    return {"landing": text}

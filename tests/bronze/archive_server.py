@@ -58,6 +58,8 @@ class ServedArchive:
         cached: Key -> body that is served for it, whatever the folder and its listing have.
         etags: Whether answers carry an ETag.
         requests: (path with its query, Range header) of every request, in order.
+        heads: Paths of the HEAD requests: they are answered without a length.
+        met: Name of a fault -> how often a request met it.
         sent: Path -> bytes of bodies that were sent.
         over: Set when the server ends.
     """
@@ -73,6 +75,8 @@ class ServedArchive:
     cached: dict[str, bytes] = field(default_factory=dict)
     etags: bool = True
     requests: list[tuple[str, str | None]] = field(default_factory=list)
+    heads: list[str] = field(default_factory=list)
+    met: Counter[str] = field(default_factory=Counter)
     sent: Counter[str] = field(default_factory=Counter)
     lock: threading.Lock = field(default_factory=threading.Lock)
     counts: Counter[str] = field(default_factory=Counter)
@@ -99,7 +103,11 @@ class ServedArchive:
             self.requests.append((path, given_range))
             self.counts[path] += 1
             count = self.counts[path]
-        return self.faults(path, count)
+        fault = self.faults(path, count)
+        if fault is not None:
+            with self.lock:
+                self.met[fault] += 1
+        return fault
 
 
 @contextmanager
@@ -137,6 +145,8 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def do_HEAD(self) -> None:
+        with self.served.lock:
+            self.served.heads.append(self.path)
         self.send_response(200)  # and no length, as behind some proxies
         self.end_headers()
 

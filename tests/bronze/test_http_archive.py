@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,7 +104,8 @@ def test_everything_is_ingested_once_as_from_the_folder(
         archive.page_size = 5
         remote = over_http(folder, archive, tmp_path / "http")
         first = ingest(spark, remote, "http-1")
-        assert len(archive.object_requests()) > len(set(archive.object_requests()))
+        assert set(archive.met) == set(FAULTS)
+        assert archive.heads == []
         for contract in BRONZE:
             found = rows_of(Lake(spark, remote.warehouse), contract)
             assert found == rows_of(Lake(spark, folder.warehouse), contract)
@@ -245,6 +247,103 @@ def test_a_file_that_cannot_be_had_is_in_the_ledger_with_its_reason(
         assert list(ledger.values()) == ["ingested"] * 2
         closes = [row["close"] for row in rows(lake, KLINES) if row["symbol"] == "BTCUSDT"]
         assert closes == [line[4] for line in month]
+
+
+def test_the_days_of_a_month_that_turns_out_broken_are_landed_and_loaded_by_the_same_run(
+    spark: "SparkSession", base_settings: Settings, tmp_path: Path
+) -> None:
+    root = tmp_path / "archive"
+    lines = month_of_candles("2025-01", 24)
+    put_file(root, "BTCUSDT", "2025-01", b"no,candle\n" + as_csv(lines[1:]), interval="1d")
+    put_file(root, "BTCUSDT", "2025-01-01", as_csv(lines[:1]), interval="1d")
+    put_file(root, "ETHUSDT", "2025-01", as_csv(lines), interval="1d")
+    put_file(root, "ETHUSDT", "2025-02", as_csv(lines), interval="1d", checksum="0" * 64)
+    settings = lake_of(base_settings, tmp_path, root, "1d")
+    with served(root) as archive, interpreted(spark):
+        remote = over_http(settings, archive, tmp_path)
+        outcome = ingest(spark, remote, "run-1")
+        zips = list(root.rglob("*.zip"))
+        megabytes = sum(path.stat().st_size for path in zips) / 1e6
+        # One account of both landings: each file once, and all of them landed by this run.
+        landed = f"4 planned = 0 there already + 4 landed ({megabytes:,.1f} MB) + 0 failed"
+        assert outcome.figures["landing"] == landed
+        # The days alone are new to the second one; the misprint is looked at by both.
+        asked = Counter(path.name for path in map(Path, archive.object_requests()))
+        assert {path.name: asked[path.name] for path in zips} == {
+            "BTCUSDT-1d-2025-01.zip": 1,
+            "BTCUSDT-1d-2025-01-01.zip": 1,
+            "ETHUSDT-1d-2025-01.zip": 1,
+            "ETHUSDT-1d-2025-02.zip": 4,
+        }
+        ledger = {
+            row["source_file"]: row for row in rows(Lake(spark, remote.warehouse), ARCHIVE_FILES)
+        }
+        assert sorted((row["rows"], row["status"]) for row in ledger.values()) == [
+            (0, "checksum_mismatch"),
+            (1, "ingested"),
+            (30, "ingested"),
+            (31, "ingested"),
+        ]
+        again = ingest(spark, remote, "run-2")
+        assert again.unchanged
+        # The misprint is landed as it is published, whenever it is looked at.
+        assert again.figures["landing"].startswith("4 planned = 3 there already + 1 landed (")
+
+
+def test_a_republication_with_a_wrong_checksum_is_told_as_from_the_folder(
+    spark: "SparkSession", base_settings: Settings, tmp_path: Path
+) -> None:
+    root = tmp_path / "archive"
+    month = as_csv(month_of_candles("2025-01", 24))
+
+    def publish_all(content: bytes, **how: str) -> None:
+        for name in ("GOODUSDT", "STALEUSDT", "WRONGUSDT"):
+            put_file(root, name, "2025-01", content, interval="1d", **how)
+        # Never a candle, so that the ledger tells of the bytes that came last.
+        put_file(root, "HTMLUSDT", "2025-01", b"<html>" + content, interval="1d", zipped=False)
+
+    publish_all(month)
+    old = {path.name: path.read_bytes() for path in root.rglob("*.CHECKSUM")}
+    folder = lake_of(base_settings, tmp_path / "folder", root, "1d")
+    with served(root) as archive, interpreted(spark):
+        remote = over_http(folder, archive, tmp_path / "http")
+        lakes = [Lake(spark, settings.warehouse) for settings in (folder, remote)]
+
+        def both(run_id: str) -> tuple[TaskOutcome, TaskOutcome]:
+            outcomes = do(spark, folder, ingest_archive, run_id), ingest(spark, remote, run_id)
+            for contract in BRONZE:
+                assert rows_of(lakes[0], contract) == rows_of(lakes[1], contract)
+            return outcomes
+
+        both("run-1")
+        before = rows(lakes[1], KLINES)
+        publish_all(as_csv(month_of_candles("2025-01", 12, 500.0)))
+        for path in root.rglob("*.CHECKSUM"):
+            if path.name.startswith(("STALEUSDT", "HTMLUSDT")):
+                path.write_bytes(old[path.name])
+            elif path.name.startswith("WRONGUSDT"):
+                path.write_text(f"{'0' * 64}  {path.name.removesuffix('.CHECKSUM')}\n")
+        from_folder, over = both("run-2")
+        assert over.message == from_folder.message == "4 of 4 files new or changed, 3 failed"
+        assert over.figures["landing"].endswith(" MB) + 3 failed")
+        ledger = {row["symbol"]: row for row in rows(lakes[1], ARCHIVE_FILES)}
+        assert ledger.pop("GOODUSDT")["status"] == "ingested"
+        assert {row["status"] for row in ledger.values()} == {"checksum_mismatch"}
+        kept = [row for row in rows(lakes[1], KLINES) if row["symbol"] != "GOODUSDT"]
+        assert kept == [row for row in before if row["symbol"] != "GOODUSDT"]
+
+        # Nothing new, and still looked at; then it is right.
+        archive.forget()
+        _, again = both("run-3")
+        assert again.unchanged
+        zips = [key for key in archive.object_requests() if key.endswith(".zip")]
+        assert len(zips) == 2 * len(set(zips)) == 6
+        publish_all(as_csv(month_of_candles("2025-01", 12, 500.0)))
+        both("run-4")
+        assert len(rows(lakes[1], KLINES)) == 3 * 62
+        archive.forget()
+        both("run-5")
+        assert archive.object_requests() == []
 
 
 @pytest.mark.parametrize(
