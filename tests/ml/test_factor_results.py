@@ -134,6 +134,7 @@ def test_series_are_thinned_and_small_tables_read_at_their_newest_date(
     returns = factor_returns(DAYS).set_index("open_time")[list(USED)].astype(float)
     assert found.begin == START + DAY  # the first day has no buckets, and the market waits for them
     growth = np.log1p(returns[found.begin :]).resample("4h").sum(min_count=1)
+    growth.index += pd.Timedelta("3h")  # the open of the last bar of each four
     shown = found.growth.set_index("time")
     pd.testing.assert_frame_equal(
         shown[list(USED)], growth, check_freq=False, check_names=False, check_index_type=False
@@ -143,9 +144,11 @@ def test_series_are_thinned_and_small_tables_read_at_their_newest_date(
     every = exposures(DAYS).sort_values("open_time")
     mine = every[every["symbol"] == "BUSDT"].set_index("open_time")
     betas = [beta_name(factor) for factor in USED]
-    last = mine[[*betas, "r2"]].resample("4h").last()
     of_coin = found.exposures[found.exposures["symbol"] == "BUSDT"].set_index("time")
-    np.testing.assert_array_equal(of_coin[[*betas, "r2"]].to_numpy(), last.to_numpy())
+    # Each point is a bar, and has the exposures of that very bar: none of a later one.
+    assert of_coin.index.tolist() == mine.index[3::4].tolist()
+    of_bars = mine.loc[of_coin.index, [*betas, "r2"]]
+    np.testing.assert_array_equal(of_coin[[*betas, "r2"]].to_numpy(), of_bars.to_numpy())
     assert found.statistics["as_of"].tolist() == [AS_OF]
     assert found.correlations["rho"].tolist() == [0.5]
     assert found.risk["as_of"].tolist() == [AS_OF - DAY, AS_OF]

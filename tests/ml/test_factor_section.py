@@ -169,6 +169,8 @@ def test_csv_files_have_every_row() -> None:
         ("365D", "1m", "1D"),
         ("2000D", "1m", "5D"),
         ("0D", "1m", "1min"),
+        ("28h", "3m", "15min"),
+        ("150D", "8h", "1D"),
     ],
 )
 def test_a_series_has_few_points_on_a_round_grid(
@@ -218,9 +220,9 @@ def test_cumulative_returns_begin_together_and_a_factor_without_any_has_no_line(
         assert np.isfinite(levels[factor]).all()
 
 
-def test_the_page_says_where_lines_start_and_what_few_coins_do_to_the_figures() -> None:
+def test_the_page_says_from_where_lines_count_and_what_few_coins_do_to_the_figures() -> None:
     html = " ".join(render(replace(report_data(), factors=factor_results())).split())
-    assert "All lines start at 2026-02-01 01:30 UTC, the first bar by which each of them" in html
+    assert "All lines count from 2026-02-01 01:30 UTC, the first bar by which each of them" in html
     assert "each of them is a large part of its own buckets: exposures and R&sup2; then" in html
 
 
