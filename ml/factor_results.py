@@ -16,13 +16,14 @@ from pyspark.sql import functions as F
 
 from gold.factor_candles import scope_of
 from gold.factor_contracts import FACTOR_BUCKETS, FACTOR_EXPOSURES, FACTOR_RETURNS
+from gold.factor_names import MODEL_FACTORS
 from gold.risk_contracts import (
     FACTOR_CORRELATIONS,
     FACTOR_STATISTICS,
     PORTFOLIO_RISK,
     RISK_CONTRIBUTIONS,
 )
-from gold.risk_rows import BETAS, SORTED_FACTORS
+from gold.risk_rows import BETAS
 from lakehouse.contracts import TableContract
 from lakehouse.intervals import INTERVALS, MICROS_PER_DAY, Interval, interval_micros
 from lakehouse.runs import TASK_RUNS
@@ -30,6 +31,8 @@ from lakehouse.sql import equals, is_in
 from ml.frames import rows, to_pandas
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pyspark.sql import Column, DataFrame
 
     from lakehouse.settings import Settings
@@ -53,14 +56,16 @@ class FactorResults:
         market: `spot` or `um`.
         interval: Length of a bar.
         buckets: `trailing`, or `static`, which is in-sample.
+        portfolios: What is regressed on: `buckets` or `long_short`, a key of `MODEL_FACTORS`.
         window: Bars of a regression.
         first: Open of the first bar that has factor returns.
-        begin: Open of the first bar by which every factor that ever has a return has had one.
+        begin: Open of the first bar by which every factor regressed on that ever has a return has
+            had one.
         as_of: Close of the last one.
         statistics: `gold.factor_statistics` at `as_of`.
         correlations: factor_a, factor_b and rho at `as_of`.
-        growth: time and the factors: the log growth of each over the bars of the step that ends
-            with that bar, from `begin` on.
+        growth: time and the factors regressed on: the log growth of each over the bars of the step
+            that ends with that bar, from `begin` on.
         exposures: symbol, time, the betas and r2 of the coins shown, evenly spaced in time.
         risk: `gold.portfolio_risk` of all days, by portfolio and time.
         contributions: `gold.risk_contributions`, of holdings those at `as_of`.
@@ -69,6 +74,7 @@ class FactorResults:
     market: str
     interval: Interval
     buckets: str
+    portfolios: str
     window: int
     first: pd.Timestamp
     begin: pd.Timestamp
@@ -92,7 +98,8 @@ def load_factor_results(lake: Lake, settings: Settings) -> FactorResults | None:
     as_of = statistics["as_of"].iloc[0]
     interval = settings.factors.interval
     returns = lake.read(FACTOR_RETURNS).where(scope)
-    firsts = _firsts(returns)
+    factors = MODEL_FACTORS[settings.factors.portfolios]
+    firsts = _firsts(returns, factors)
     first, begin = firsts.min(), firsts.max()
     risk = rows(lake, PORTFOLIO_RISK, scope)
     # Of former days the factors alone: holdings grow with the market.
@@ -103,13 +110,18 @@ def load_factor_results(lake: Lake, settings: Settings) -> FactorResults | None:
         market=settings.archive.market,
         interval=interval,
         buckets=statistics["buckets"].iloc[0],
+        portfolios=settings.factors.portfolios,
         window=settings.factors.window,
         first=first,
         begin=begin,
         as_of=as_of,
         statistics=statistics,
         correlations=newest(lake, FACTOR_CORRELATIONS, scope),
-        growth=_growth(returns, begin, interval, spacing(as_of - begin, interval)),
+        growth=_growth(
+            returns.where(F.col("open_time") >= F.lit(begin.to_pydatetime())),
+            factors,
+            _point(interval, spacing(as_of - begin, interval)),
+        ),
         exposures=_exposures(lake, settings, scope),
         risk=risk.sort_values(by, ignore_index=True),
         contributions=parts.sort_values([*by, "component"], ignore_index=True, kind="stable"),
@@ -140,21 +152,18 @@ def spacing(span: pd.Timedelta, interval: Interval) -> int:
     return next((step for step in steps if step >= least and step % bar == 0), days)
 
 
-def _firsts(returns: DataFrame) -> pd.Series:
+def _firsts(returns: DataFrame, factors: Sequence[str]) -> pd.Series:
     """The first bar at which each factor has a return; NaT of one that never has."""
-    with_return = {
-        name: F.when(F.col(name).isNotNull(), F.col("open_time")) for name in SORTED_FACTORS
-    }
+    with_return = {name: F.when(F.col(name).isNotNull(), F.col("open_time")) for name in factors}
     firsts = returns.agg(*(F.min(bar).alias(name) for name, bar in with_return.items()))
     found: pd.Series = to_pandas(firsts).iloc[0]
     return found
 
 
-def _growth(returns: DataFrame, begin: pd.Timestamp, interval: Interval, step: int) -> pd.DataFrame:
-    """Log growth of each factor over each step from a bar on; NaN where it has no return."""
-    since = returns.where(F.col("open_time") >= F.lit(begin.to_pydatetime()))
-    thinned = since.groupBy(_point(interval, step)).agg(
-        *(F.sum(F.log1p(factor)).alias(factor) for factor in SORTED_FACTORS)
+def _growth(returns: DataFrame, factors: Sequence[str], point: Column) -> pd.DataFrame:
+    """Log growth of each factor over the bars of each point; NaN where it has no return."""
+    thinned = returns.groupBy(point).agg(
+        *(F.sum(F.log1p(factor)).alias(factor) for factor in factors)
     )
     return to_pandas(thinned).sort_values("time", ignore_index=True)
 
