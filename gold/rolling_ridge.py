@@ -38,7 +38,8 @@ class RollingRidge:
     one bar, beside a penalty of 1e-6): its condition number is above 1e6, or NaN too. Its
     columns are scaled, so it does not see a spike of one factor alone: with a return of 1e8 there
     and in the coin it may be 5, and the other coefficients are off by up to 2e-6. In the factor
-    model a coin's spike is the market's and its buckets' too, and is seen.
+    model a coin's spike is the market's and its buckets' too, and is seen unless the coin is in
+    no bucket that is regressed on.
 
     Attributes:
         coefficients: (1 + k, N, T): the constant, then the factors in their order.
