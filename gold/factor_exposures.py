@@ -26,7 +26,7 @@ from gold.factor_candles import (
 )
 from gold.factor_changes import first_changed_day
 from gold.factor_contracts import FACTOR_EXPOSURES, FACTOR_RETURNS
-from gold.factor_names import BUCKET_FACTORS, LONG_SHORT_FACTORS, MARKET_RETURN
+from gold.factor_names import MODEL_FACTORS
 from gold.factor_returns import CANDLE_VALUES
 from gold.factor_rows import EXPOSURES_DDL, exposure_rows
 from lakehouse.arrow import frame_of
@@ -43,11 +43,6 @@ _BLOCK_CANDLES: Final = 1_000_000
 
 # A block of so many windows: a longer one would spare little and leave cores idle.
 _BLOCK_WINDOWS: Final = 4
-
-_FACTORS: Final = {
-    "buckets": (MARKET_RETURN, *BUCKET_FACTORS),
-    "long_short": (MARKET_RETURN, *LONG_SHORT_FACTORS),
-}
 
 
 DECIDED_BY: Final = ("buckets", "portfolios", "window", "min_bars", "ridge")
@@ -83,7 +78,7 @@ def run_factor_exposures(context: TaskContext) -> TaskOutcome:
     covered = span(context)
     inputs = [
         (CANDLES, CANDLE_VALUES),
-        (FACTOR_RETURNS, _FACTORS[context.settings.factors.portfolios]),
+        (FACTOR_RETURNS, MODEL_FACTORS[context.settings.factors.portfolios]),
     ]
     start = first_changed_day(context, DECIDED_BY, inputs, (FACTOR_EXPOSURES,))
     if start == -1:
@@ -103,7 +98,7 @@ def _exposures(context: TaskContext, symbols: Sequence[str], wanted: range) -> D
     settings = context.settings.factors
     cut = Cut.of(len(symbols), settings.window, _BLOCK_CANDLES)
     step, halo = interval_micros(settings.interval), settings.window - 1
-    factors = _FACTORS[settings.portfolios]
+    factors = MODEL_FACTORS[settings.portfolios]
     read_from = max(wanted.start - halo, 0)
     blocks = range(wanted.start // cut.bars, (wanted.stop - 1) // cut.bars + 1)
 

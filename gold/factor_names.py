@@ -15,6 +15,12 @@ BUCKET_FACTORS: Final = tuple(
 # High minus low of each characteristic.
 LONG_SHORT_FACTORS: Final = tuple(f"{name}_high_minus_low" for name in CHARACTERISTICS)
 
+# What coins are regressed on, by factors.portfolios.
+MODEL_FACTORS: Final = {
+    "buckets": (MARKET_RETURN, *BUCKET_FACTORS),
+    "long_short": (MARKET_RETURN, *LONG_SHORT_FACTORS),
+}
+
 
 def beta_name(factor: str) -> str:
     """Column of gold.factor_exposures for a factor: beta_market, beta_liquidity_low."""

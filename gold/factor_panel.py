@@ -41,10 +41,7 @@ def factor_panel(candles: pa.Table, first_bar: int, bars: int, *others: str) -> 
         bars: Bars of the panel; a candle outside is left out.
         others: Columns that are laid out besides the returns.
     """
-    inside = pc.and_(
-        pc.greater_equal(candles["bar"], first_bar), pc.less(candles["bar"], first_bar + bars)
-    )
-    candles = candles.filter(inside)
+    candles = _inside(candles, first_bar, bars)
     symbols = pc.unique(candles["symbol"]).sort()
     coins = pc.index_in(candles["symbol"], symbols).to_numpy().astype(np.int64)
     columns = candles["bar"].to_numpy() - first_bar
@@ -62,12 +59,22 @@ def factor_panel(candles: pa.Table, first_bar: int, bars: int, *others: str) -> 
 
 
 def by_bar(rows: pa.Table, names: tuple[str, ...], first_bar: int, bars: int) -> FloatArray:
-    """(k, T) columns of a table by its column bar; NaN where it has no row or NULL."""
+    """(k, T) columns of a table by its column bar; NaN where it has no row or NULL.
+
+    As of candles, a row outside of the T bars is left out.
+    """
+    rows = _inside(rows, first_bar, bars)
     columns = rows["bar"].to_numpy() - first_bar
     series = np.full((len(names), bars), np.nan)
     for row, name in enumerate(names):
         series[row, columns] = rows[name].to_numpy()
     return series
+
+
+def _inside(rows: pa.Table, first_bar: int, bars: int) -> pa.Table:
+    """The rows of these bars."""
+    bar = rows["bar"]
+    return rows.filter(pc.and_(pc.greater_equal(bar, first_bar), pc.less(bar, first_bar + bars)))
 
 
 def _laid_out(

@@ -50,7 +50,7 @@ class PortfolioRisk:
     """Risk of the holdings that have exposures, NaN where none has; variances are per year.
 
     Attributes:
-        factors: The factors in use.
+        factors: The factors in use; none when no holding has exposures.
         symbols: Holdings that have exposures.
         weights: Their weights, as given: they are not scaled up for the others.
         uncovered: The others, which are in no figure, and their weights.
@@ -94,9 +94,12 @@ def portfolio_risk(holdings: Holdings, model: FactorModel) -> PortfolioRisk:
         holdings: The portfolio.
         model: The factors at the time of its exposures.
     """
-    used = np.isfinite(holdings.betas).any(axis=0)
-    betas, year = holdings.betas[:, used], model.bars_per_year
-    known = np.isfinite(betas).all(axis=1) & np.isfinite(holdings.residual_variance) & used.any()
+    used, year = np.isfinite(holdings.betas).any(axis=0), model.bars_per_year
+    known = np.isfinite(holdings.betas[:, used]).all(axis=1) & used.any()
+    known &= np.isfinite(holdings.residual_variance)
+    # Exposures of nobody are unknown; a sum over no holding would say 0.
+    used &= known.any()
+    betas = holdings.betas[:, used]
     decomposition = decompose(
         holdings.weights[known],
         betas[known],

@@ -37,7 +37,6 @@ from gold.risk_rows import (
     FACTORS,
     PORTFOLIO_COLUMNS,
     RISK_DDL,
-    SORTED_FACTORS,
     STATISTICS_DDL,
     contribution_rows,
     correlation_rows,
@@ -101,7 +100,7 @@ def _write_statistics(context: TaskContext, as_of: datetime) -> None:
     returns = (
         context.lake.read(FACTOR_RETURNS)
         .where(equals(scope))
-        .select("market", F.unix_micros("open_time").alias("open_us"), *SORTED_FACTORS)
+        .select("market", F.unix_micros("open_time").alias("open_us"), *FACTORS)
     )
 
     def statistics(rows: pa.Table) -> pa.Table:

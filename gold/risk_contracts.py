@@ -85,8 +85,8 @@ FACTOR_STATISTICS = TableContract(
 FACTOR_CORRELATIONS = TableContract(
     layer="gold",
     name="factor_correlations",
-    comment="Pearson correlation of the returns of each pair of factors, over all their history up "
-    "to the newest bar",
+    comment="Pearson correlation of the returns of each pair of factors and spreads, over all "
+    "their history up to the newest bar",
     columns=(
         *_SCOPE,
         _AS_OF,

@@ -58,8 +58,12 @@ def statistics_rows(returns: pa.Table, bars_per_year: float) -> pa.Table:
 
 
 def correlation_rows(returns: pa.Table) -> pa.Table:
-    """Correlation of each pair of `SORTED_FACTORS`, by name; `returns` as for the statistics."""
-    names = sorted(SORTED_FACTORS)
+    """Correlation of each pair of `FACTORS`, by name.
+
+    Args:
+        returns: open_us and `FACTORS` of all bars, in any order.
+    """
+    names = sorted(FACTORS)
     rho = factor_correlations(_matrix(returns.sort_by("open_us"), names))
     found = [
         {"factor_a": first, "factor_b": second, "rho": float(rho[i, j])}

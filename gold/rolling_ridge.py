@@ -35,7 +35,11 @@ class RollingRidge:
 
     A window with fewer than `min_bars` bars of a coin has NaN instead of its numbers, and so has
     one whose coefficients double precision cannot tell (several factors with a return of 1e8 at
-    one bar, beside a penalty of 1e-6): its condition number is above 1e6, or NaN too.
+    one bar, beside a penalty of 1e-6): its condition number is above 1e6, or NaN too. Its
+    columns are scaled, so it does not see a spike of one factor alone: with a return of 1e8 there
+    and in the coin it may be 5, and the other coefficients are off by up to 2e-6. In the factor
+    model a coin's spike is the market's and its buckets' too, and is seen unless the coin is in
+    no bucket that is regressed on.
 
     Attributes:
         coefficients: (1 + k, N, T): the constant, then the factors in their order.

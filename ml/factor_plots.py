@@ -33,7 +33,10 @@ from ml.plot_style import (
     time_axis,
 )
 
-_BUCKET_COLOURS: Final = dict(zip(BUCKETS, (BLUE, ORANGE, VERMILLION), strict=True))
+_SORT_COLOURS: Final = {
+    **dict(zip(BUCKETS, (BLUE, ORANGE, VERMILLION), strict=True)),
+    "high_minus_low": BLUE,
+}
 
 # An exposure beyond it takes the deepest colour: nearly collinear factors can bring any.
 _SCALE_QUANTILE = 0.98
@@ -124,7 +127,7 @@ def explained_over_time(
 def cumulative_returns(
     times: TimeArray, growth: Mapping[str, FloatArray], subtitle: str = ""
 ) -> Figure:
-    """What the market and the buckets of each sort returned so far, compounded.
+    """What the market and the buckets of each sort, or their spread, returned so far, compounded.
 
     Args:
         times: T instants.
@@ -133,18 +136,20 @@ def cumulative_returns(
     """
     figure = new_figure(8, 6.4, "Cumulative factor returns, before any cost", subtitle)
     panels = figure.subplots(2, 2, sharex=True, sharey=True).ravel()
+    drawn: dict[str, str] = {}
     for axes, sort in zip(panels, ("", *CHARACTERISTICS), strict=True):
         styled(axes).set_title(sort or "market", loc="left", fontsize=9, color=INK)
         market = growth[MARKET_RETURN]
         axes.plot(times, market, color=MUTED if sort else INK, linewidth=0.9 if sort else 1.4)
-        for bucket, colour in _BUCKET_COLOURS.items() if sort else ():
-            if (level := growth.get(f"{sort}_{bucket}")) is not None:
+        for name, colour in _SORT_COLOURS.items() if sort else ():
+            if (level := growth.get(f"{sort}_{name}")) is not None:
                 axes.plot(times, level, color=colour, linewidth=1.3)
+                drawn[name] = colour
         axes.yaxis.set_major_formatter(FuncFormatter(_tenths_of_percent))
     for axes in panels[2:]:
         time_axis(axes, times)
-    for bucket, colour in _BUCKET_COLOURS.items():
-        panels[0].plot([], [], color=colour, linewidth=1.6, label=bucket)
+    for name, colour in drawn.items():
+        panels[0].plot([], [], color=colour, linewidth=1.6, label=title_of(name))
     panels[0].plot([], [], color=MUTED, linewidth=1.6, label="market")
     _legend_below(figure, columns=4)
     return figure
@@ -158,7 +163,7 @@ def factor_correlations(factors: Sequence[str], matrix: FloatArray, subtitle: st
         matrix: (K, K), NaN of a factor that never moves.
         subtitle: Market, interval and span.
     """
-    side = 3.2 + 0.4 * len(factors)
+    side = max(7.2, 3.2 + 0.4 * len(factors))  # the subtitle has its place beside few factors too
     figure, axes = one_plot(side, side - 0.7, "Correlation of the factor returns", subtitle)
     image = axes.imshow(matrix, cmap=VIK, vmin=-1, vmax=1, interpolation="nearest")
     names = [title_of(factor) for factor in factors]

@@ -1,7 +1,8 @@
 """What the factor model of a market says, from the gold tables, as small pandas frames.
 
 Series are thinned out before they are read: at most `MOST_TIMES` times each, so nothing here grows
-with the number of bars. Times are UTC, of bar opens; what is known at them is known at the close.
+with the number of bars. Times are UTC, of bar opens; what is known at them is known at the close. A
+point of a series is the last bar of its step, so that none holds what came after it.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ from pyspark.sql import functions as F
 
 from gold.factor_candles import scope_of
 from gold.factor_contracts import FACTOR_BUCKETS, FACTOR_EXPOSURES, FACTOR_RETURNS
+from gold.factor_names import MODEL_FACTORS
 from gold.risk_contracts import (
     FACTOR_CORRELATIONS,
     FACTOR_STATISTICS,
     PORTFOLIO_RISK,
     RISK_CONTRIBUTIONS,
 )
-from gold.risk_rows import BETAS, SORTED_FACTORS
+from gold.risk_rows import BETAS
 from lakehouse.contracts import TableContract
 from lakehouse.intervals import INTERVALS, MICROS_PER_DAY, Interval, interval_micros
 from lakehouse.runs import TASK_RUNS
@@ -29,6 +31,8 @@ from lakehouse.sql import equals, is_in
 from ml.frames import rows, to_pandas
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pyspark.sql import Column, DataFrame
 
     from lakehouse.settings import Settings
@@ -52,14 +56,16 @@ class FactorResults:
         market: `spot` or `um`.
         interval: Length of a bar.
         buckets: `trailing`, or `static`, which is in-sample.
+        portfolios: What is regressed on: `buckets` or `long_short`, a key of `MODEL_FACTORS`.
         window: Bars of a regression.
         first: Open of the first bar that has factor returns.
-        begin: Open of the first bar by which every factor that ever has a return has had one.
+        begin: Open of the first bar by which every factor regressed on that ever has a return has
+            had one.
         as_of: Close of the last one.
         statistics: `gold.factor_statistics` at `as_of`.
         correlations: factor_a, factor_b and rho at `as_of`.
-        growth: time and the factors: the log growth of each over the bars of that step, from
-            `begin` on.
+        growth: time and the factors regressed on: the log growth of each over the bars of the step
+            that ends with that bar, from `begin` on.
         exposures: symbol, time, the betas and r2 of the coins shown, evenly spaced in time.
         risk: `gold.portfolio_risk` of all days, by portfolio and time.
         contributions: `gold.risk_contributions`, of holdings those at `as_of`.
@@ -68,6 +74,7 @@ class FactorResults:
     market: str
     interval: Interval
     buckets: str
+    portfolios: str
     window: int
     first: pd.Timestamp
     begin: pd.Timestamp
@@ -91,7 +98,8 @@ def load_factor_results(lake: Lake, settings: Settings) -> FactorResults | None:
     as_of = statistics["as_of"].iloc[0]
     interval = settings.factors.interval
     returns = lake.read(FACTOR_RETURNS).where(scope)
-    firsts = _firsts(returns)
+    factors = MODEL_FACTORS[settings.factors.portfolios]
+    firsts = _firsts(returns, factors)
     first, begin = firsts.min(), firsts.max()
     risk = rows(lake, PORTFOLIO_RISK, scope)
     # Of former days the factors alone: holdings grow with the market.
@@ -102,13 +110,18 @@ def load_factor_results(lake: Lake, settings: Settings) -> FactorResults | None:
         market=settings.archive.market,
         interval=interval,
         buckets=statistics["buckets"].iloc[0],
+        portfolios=settings.factors.portfolios,
         window=settings.factors.window,
         first=first,
         begin=begin,
         as_of=as_of,
         statistics=statistics,
         correlations=newest(lake, FACTOR_CORRELATIONS, scope),
-        growth=_growth(returns, begin, spacing(as_of - begin, interval)),
+        growth=_growth(
+            returns.where(F.col("open_time") >= F.lit(begin.to_pydatetime())),
+            factors,
+            _point(interval, spacing(as_of - begin, interval)),
+        ),
         exposures=_exposures(lake, settings, scope),
         risk=risk.sort_values(by, ignore_index=True),
         contributions=parts.sort_values([*by, "component"], ignore_index=True, kind="stable"),
@@ -132,42 +145,39 @@ def newest(lake: Lake, contract: TableContract, scope: str) -> pd.DataFrame:
 
 
 def spacing(span: pd.Timedelta, interval: Interval) -> int:
-    """Microseconds between the points of a series: a bar length that divides the day, or days."""
-    least = max(span / MOST_TIMES / pd.Timedelta(1, "us"), interval_micros(interval))
+    """Microseconds between the points of a series: whole bars, in a part of the day or in days."""
+    least, bar = span / MOST_TIMES / pd.Timedelta(1, "us"), interval_micros(interval)
     steps = [interval_micros(each) for each in INTERVALS]
     days = int(np.ceil(least / MICROS_PER_DAY)) * MICROS_PER_DAY
-    return next((step for step in steps if step >= least), days)
+    return next((step for step in steps if step >= least and step % bar == 0), days)
 
 
-def _firsts(returns: DataFrame) -> pd.Series:
+def _firsts(returns: DataFrame, factors: Sequence[str]) -> pd.Series:
     """The first bar at which each factor has a return; NaT of one that never has."""
-    with_return = {
-        name: F.when(F.col(name).isNotNull(), F.col("open_time")) for name in SORTED_FACTORS
-    }
+    with_return = {name: F.when(F.col(name).isNotNull(), F.col("open_time")) for name in factors}
     firsts = returns.agg(*(F.min(bar).alias(name) for name, bar in with_return.items()))
     found: pd.Series = to_pandas(firsts).iloc[0]
     return found
 
 
-def _growth(returns: DataFrame, begin: pd.Timestamp, step: int) -> pd.DataFrame:
-    """Log growth of each factor between points from a bar on; NaN where it has no return."""
-    since = returns.where(F.col("open_time") >= F.lit(begin.to_pydatetime()))
-    thinned = since.groupBy(_point(step)).agg(
-        *(F.sum(F.log1p(factor)).alias(factor) for factor in SORTED_FACTORS)
+def _growth(returns: DataFrame, factors: Sequence[str], point: Column) -> pd.DataFrame:
+    """Log growth of each factor over the bars of each point; NaN where it has no return."""
+    thinned = returns.groupBy(point).agg(
+        *(F.sum(F.log1p(factor)).alias(factor) for factor in factors)
     )
     return to_pandas(thinned).sort_values("time", ignore_index=True)
 
 
 def _exposures(lake: Lake, settings: Settings, scope: str) -> pd.DataFrame:
-    """Exposures of the coins shown: of the last bar that each has until a point."""
-    exposures = lake.read(FACTOR_EXPOSURES).where(scope)
+    """Exposures of the coins shown: of the last bar that each has in each step."""
+    interval, exposures = settings.factors.interval, lake.read(FACTOR_EXPOSURES).where(scope)
     of_coins = exposures.where(is_in("symbol", _coins(lake, settings, scope)))
     span = to_pandas(of_coins.selectExpr("max(open_time) - min(open_time) AS span"))["span"].iloc[0]
     if pd.isna(span):
         return to_pandas(of_coins.select("symbol", "open_time", *BETAS, "r2").limit(0))
-    step = spacing(span, settings.factors.interval)
     last = (F.max_by(name, "open_time").alias(name) for name in (*BETAS, "r2"))
-    thinned = of_coins.groupBy("symbol", _point(step)).agg(*last)
+    point = _point(interval, spacing(span, interval))
+    thinned = of_coins.groupBy("symbol", point).agg(*last)
     return to_pandas(thinned).sort_values(["symbol", "time"], ignore_index=True)
 
 
@@ -186,5 +196,8 @@ def _coins(lake: Lake, settings: Settings, scope: str) -> tuple[str, ...]:
     return tuple(ranked["symbol"])
 
 
-def _point(step: int) -> Column:
-    return F.timestamp_micros(F.expr(f"unix_micros(open_time) div {step} * {step}")).alias("time")
+def _point(interval: Interval, step: int) -> Column:
+    """Open of the last bar of the step that a bar is in; steps are counted from the epoch."""
+    last = step - interval_micros(interval)
+    micros = f"unix_micros(open_time) div {step} * {step} + {last}"
+    return F.timestamp_micros(F.expr(micros)).alias("time")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 
-from gold.factor_names import beta_name
+from gold.factor_names import MODEL_FACTORS, beta_name
 from gold.returns import FloatArray
-from gold.risk_rows import FACTORS, SORTED_FACTORS
+from gold.risk_rows import FACTORS
 from ml import factor_plots
 from ml.factor_plots import title_of
 from ml.factor_results import FactorResults
@@ -51,6 +51,7 @@ class FactorSection:
         span: Market, interval, from the first bar to the last.
         begin: First bar of the cumulative returns.
         in_sample: Whether the buckets know the whole sample.
+        long_short: Whether coins are regressed on high less low, and not on each bucket.
         window: Bars of a regression.
         images: Its figures by name.
         statistics: A row for each factor and spread.
@@ -60,6 +61,7 @@ class FactorSection:
     span: str
     begin: str
     in_sample: bool
+    long_short: bool
     window: str
     images: Mapping[str, Image]
     statistics: Table
@@ -74,6 +76,7 @@ def factor_section(results: FactorResults) -> FactorSection:
         span=about,
         begin=minute(results.begin),
         in_sample=results.buckets == "static",
+        long_short=results.portfolios == "long_short",
         window=count(results.window),
         images=dict(_images(results, about)),
         statistics=_statistics(results.statistics),
@@ -122,12 +125,12 @@ def _statistics(statistics: pd.DataFrame) -> Table:
 
 def _images(results: FactorResults, about: str) -> Iterator[tuple[str, Image]]:
     """The figures that there are data for, by name."""
-    growth = results.growth
+    growth, used = results.growth, MODEL_FACTORS[results.portfolios]
     # NaN stays NaN: a factor without any return is not one that returned 0.
-    levels = {factor: np.expm1(floats(growth[factor].cumsum())) for factor in SORTED_FACTORS}
+    levels = {factor: np.expm1(floats(growth[factor].cumsum())) for factor in used}
     figure = factor_plots.cumulative_returns(_times(growth["time"]), levels, about)
-    yield "growth", image(figure, "Cumulative return of the market and of each bucket")
-    names, matrix = _matrix(results.correlations)
+    yield "growth", image(figure, "Cumulative return of each factor")
+    names, matrix = _matrix(results.correlations, used)
     figure = factor_plots.factor_correlations(names, matrix, about)
     yield "correlations", image(figure, "Correlation of each pair of factors")
     coins = results.exposures
@@ -243,11 +246,12 @@ def _in_order(factors: pd.DataFrame) -> pd.DataFrame:
     return factors.sort_values("name", key=lambda names: names.map(order))
 
 
-def _matrix(pairs: pd.DataFrame) -> tuple[list[str], FloatArray]:
-    """The correlations as a symmetric matrix, in the factors' order."""
+def _matrix(pairs: pd.DataFrame, factors: Sequence[str]) -> tuple[list[str], FloatArray]:
+    """The correlations of some factors as a symmetric matrix, in their order."""
+    pairs = pairs[pairs["factor_a"].isin(factors) & pairs["factor_b"].isin(factors)]
     named = pairs.rename(columns={"factor_a": "symbol_a", "factor_b": "symbol_b"})
     names, matrix = correlation_matrix(named)
-    order = sorted(range(len(names)), key=lambda place: SORTED_FACTORS.index(names[place]))
+    order = sorted(range(len(names)), key=lambda place: factors.index(names[place]))
     return [names[place] for place in order], matrix[np.ix_(order, order)]
 
 

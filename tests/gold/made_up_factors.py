@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -65,14 +65,14 @@ def factor_returns(days: int, run_id: str = "run-1") -> pd.DataFrame:
     return _stamped(frame[: 24 * days], run_id)
 
 
-def exposures(days: int, run_id: str = "run-1") -> pd.DataFrame:
+def exposures(days: int, run_id: str = "run-1", used: Sequence[str] = USED) -> pd.DataFrame:
     """Exposures of the coins from the third day on; D stops at the fourth day's noon."""
     parts = []
     for place, symbol in enumerate(COINS):
         rng = np.random.default_rng(place)
         times = START + np.arange(24 * MOST_DAYS) * HOUR
         frame = pd.DataFrame(
-            {beta_name(name): rng.normal(0.2, 0.5, times.size) for name in USED}
+            {beta_name(name): rng.normal(0.2, 0.5, times.size) for name in used}
         ).assign(
             symbol=symbol,
             open_time=times,
@@ -86,7 +86,8 @@ def exposures(days: int, run_id: str = "run-1") -> pd.DataFrame:
         end = START + min(3.5 if symbol == "DUSDT" else days, days) * DAY
         parts.append(frame[(times >= START + 2 * DAY) & (times < end)])
     frame = pd.concat(parts, ignore_index=True)
-    return _stamped(frame.assign(**{beta_name(n): np.nan for n in LONG_SHORT_FACTORS}), run_id)
+    unused = {*BUCKET_FACTORS, *LONG_SHORT_FACTORS} - {*used}
+    return _stamped(frame.assign(**{beta_name(n): np.nan for n in unused}), run_id)
 
 
 def index_rows() -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -113,12 +114,18 @@ def write(spark: SparkSession, lake: Lake, contract: TableContract, frame: pd.Da
     lake.append(contract, rows)
 
 
-def write_market(spark: SparkSession, lake: Lake, days: Iterable[int], run_id: str) -> None:
-    """Add some days, counted from 0, of factor returns and exposures."""
+def write_market(
+    spark: SparkSession,
+    lake: Lake,
+    days: Iterable[int],
+    run_id: str,
+    used: Sequence[str] = USED,
+) -> None:
+    """Add some days, counted from 0, of factor returns and exposures to the factors in use."""
     wanted = [START + day * DAY for day in days]
     for contract, frame in (
         (FACTOR_RETURNS, factor_returns(max(days) + 1, run_id)),
-        (FACTOR_EXPOSURES, exposures(max(days) + 1, run_id)),
+        (FACTOR_EXPOSURES, exposures(max(days) + 1, run_id, used)),
     ):
         write(spark, lake, contract, frame[frame["open_time"].dt.floor("D").isin(wanted)])
 

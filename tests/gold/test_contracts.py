@@ -222,6 +222,21 @@ def test_keys_and_partitions() -> None:
     assert FACTOR_RETURNS.partitioned_by == FACTOR_EXPOSURES.partitioned_by == (*place, "month")
 
 
+def test_factor_tables_have_a_column_for_each_factor() -> None:
+    sorted_ = [
+        *("liquidity_low", "liquidity_medium", "liquidity_high"),
+        *("volatility_low", "volatility_medium", "volatility_high"),
+        *("momentum_low", "momentum_medium", "momentum_high"),
+    ]
+    spreads = [f"{sort}_high_minus_low" for sort in ("liquidity", "volatility", "momentum")]
+    returns = [column.name for column in FACTOR_RETURNS.columns if column.type == "DOUBLE"]
+    assert returns == ["market_return", *sorted_, *spreads]
+    betas = [f"beta_{factor}" for factor in ("market", *sorted_, *spreads)]
+    exposures = FACTOR_EXPOSURES.column_names
+    assert [name for name in exposures if name.startswith("beta_")] == betas
+    assert {"symbol", "open_time", "constant", "r2", "adj_r2", "bars"} <= set(exposures)
+
+
 @pytest.mark.parametrize(
     ("contract", "result"),
     [

@@ -64,7 +64,6 @@ class Grown:
 
     settings: Settings
     before: Mapping[str, list[tuple[Any, ...]]]
-    after: Mapping[str, list[tuple[Any, ...]]]
     final: Mapping[str, list[tuple[Any, ...]]]
     done: list[dict[str, TaskRun]]
     versions: list[dict[str, int]]
@@ -77,26 +76,36 @@ def grown(
     settings = with_factors(base_settings, tmp_path_factory.mktemp("grown"))
     lake, whole = Lake(spark, settings.warehouse), candles()
     false_day = scrambled_from(whole[whole["bar"] < (LATER + 1) * PER_DAY], LATER * PER_DAY, 1)
-    done, versions, known = [], [], []
+    done, versions = [], []
+    before: dict[str, list[tuple[Any, ...]]] = {}
     with interpreted(spark):
         for step, frame in enumerate((false_day, whole, whole)):
             write_silver(lake, frame)
             done.append(run(spark, settings, f"r{step}", factor_returns, factor_exposures))
             versions.append({table.name: lake.version(table) for table in TABLES})
-            known.append(known_by(lake, LATER) if step < 2 else {})
+            before = before or known_by(lake, LATER)
         final = tables(lake)
         run(spark, settings, "upkeep", maintain_tables)
         versions.append({table.name: lake.version(table) for table in TABLES})
         done.append(run(spark, settings, "r3", factor_returns, factor_exposures))
-    return Grown(settings, known[0], known[1], final, done, versions)
+    return Grown(settings, before, final, done, versions)
 
 
 @dataclass(frozen=True)
 class MadeAtOnce:
-    """What a lake holds that was made at once in small pieces over many partitions."""
+    """What a lake holds that was made at once in small pieces over many partitions.
+
+    Attributes:
+        settings: Of the lake.
+        rows: Of all tables.
+        known: Those known by the day that was false in the lake that grew.
+        returns: gold.factor_returns.
+        exposures: gold.factor_exposures.
+    """
 
     settings: Settings
     rows: Mapping[str, list[tuple[Any, ...]]]
+    known: Mapping[str, list[tuple[Any, ...]]]
     returns: pd.DataFrame
     exposures: pd.DataFrame
 
@@ -121,7 +130,7 @@ def otherwise_cut(
             lake.read_own(table).toArrow().to_pandas()
             for table in (FACTOR_RETURNS, FACTOR_EXPOSURES)
         )
-        return MadeAtOnce(settings, tables(lake), returns, exposures)
+        return MadeAtOnce(settings, tables(lake), known_by(lake, LATER), returns, exposures)
 
 
 def test_a_lake_that_grew_equals_one_made_at_once_in_other_pieces(
@@ -149,8 +158,11 @@ def test_the_tables_hold_what_the_kernels_say(otherwise_cut: MadeAtOnce) -> None
     assert set(returns["month"]) == months == {"2026-01", "2026-02"}
 
 
-def test_no_row_of_the_past_changes_with_the_future(grown: Grown) -> None:
-    assert grown.before == grown.after
+def test_no_row_of_the_past_changes_with_the_future(
+    grown: Grown, otherwise_cut: MadeAtOnce
+) -> None:
+    """Made before a false day and before the true one: no later run wrote the rows again."""
+    assert grown.before == otherwise_cut.known
     assert all(grown.before.values())
 
 

@@ -48,8 +48,9 @@ def test_a_holding_that_lacks_a_part_is_uncovered(lacking: str) -> None:
     assert risk(betas, tuple(residual)).uncovered == {"BUSDT": 0.2, "CUSDT": 0.3}
 
 
-def test_when_nothing_is_covered_all_is_named_and_no_risk_is_known() -> None:
-    found = risk(np.full((3, 4), NAN))
+@pytest.mark.parametrize("betas", [np.full((3, 4), NAN), BETAS], ids=["no beta", "no residual"])
+def test_when_nothing_is_covered_all_is_named_and_no_risk_is_known(betas: FloatArray) -> None:
+    found = risk(betas, residual=(NAN,) * 3)
     assert found.uncovered == {"AUSDT": 0.5, "BUSDT": 0.2, "CUSDT": 0.3}
     assert found.symbols == found.factors == ()
     for figure in (found.annual_volatility, found.factor_variance, found.specific_variance):

@@ -94,18 +94,25 @@ def test_statsmodels_with_a_vanishing_penalty() -> None:
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(0, 10**8), st.data())
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 20),
+    st.integers(1, 40),
+    st.integers(0, 10**8),
+    st.data(),
+)
 def test_blocks_of_any_size_and_coins_alone_give_the_same_bits(
-    seed: int, window: int, first_bar: int, data: st.DataObject
+    seed: int, number: int, window: int, first_bar: int, data: st.DataObject
 ) -> None:
-    x, y = made_up(seed)
+    x, y = made_up(seed, coins=number)
     missing = np.random.default_rng(seed).random(y.shape) < data.draw(st.sampled_from([0, 0.05]))
     y[missing] = np.nan
     whole = rolling_ridge(x, y, first_bar, window, RIDGE, 3)
     ends = y.shape[1] - window + 1
     start = data.draw(st.integers(0, ends - 1))
     stop = data.draw(st.integers(start + 1, ends))
-    coins = data.draw(st.sampled_from([slice(0, 3), slice(1, 2), slice(0, 2)]))
+    first = data.draw(st.integers(0, number - 1))
+    coins = slice(first, data.draw(st.integers(first + 1, number)))
     block = slice(start, stop + window - 1)
     part = rolling_ridge(x[:, block], y[coins, block], first_bar + start, window, RIDGE, 3)
     same(part, whole, coins, slice(start, stop))
@@ -235,16 +242,43 @@ def test_a_flat_stretch_ends_with_the_first_move() -> None:
     assert np.isfinite(found.r2[0, 21:]).all()
 
 
-@pytest.mark.parametrize("apart", [1e-3, 1e-6, 0.0])
-def test_nearly_collinear_factors(apart: float) -> None:
-    x, y = made_up(7)
+def nearly_collinear(apart: float, ridge: float) -> tuple[FloatArray, FloatArray, RollingRidge]:
+    """Three factors, the third but for a share the sum of the others, and their regressions."""
+    x, y = made_up(7, bars=WINDOW + 30)
     x[2] = x[0] + x[1] + apart * x[2]
-    found = rolling_ridge(x, y, 0, 60, RIDGE)
+    return x, y, rolling_ridge(x, y, 0, WINDOW, ridge)
+
+
+@pytest.mark.parametrize(
+    ("apart", "condition"), [(1e-3, 4e3), (1e-4, 4e4), (1e-5, 4e5), (4.2e-6, 9.5e5)]
+)
+def test_nearly_collinear_factors_lose_twice_the_digits_of_the_condition(
+    apart: float, condition: float
+) -> None:
+    # A penalty that does not count: all that keeps the factors apart is their difference.
+    x, y, found = nearly_collinear(apart, 1e-16)
+    assert (found.condition_number > condition).all()
     for end in (0, 17, 30):
-        expected = exact_ridge(x[:, end : end + 60], y[0, end : end + 60], RIDGE)
-        np.testing.assert_allclose(found.coefficients[:, 0, end], expected.coefficients, rtol=1e-9)
-    well = rolling_ridge(x[:2], y, 0, 60, RIDGE)
-    assert (found.condition_number > well.condition_number).all()
+        window = slice(end, end + WINDOW)
+        exact = exact_ridge(x[:, window], y[0, window], 1e-16).coefficients
+        off = np.abs(found.coefficients[:, 0, end] - exact).max() / np.abs(exact).max()
+        assert off < 4 * np.finfo(np.float64).eps * found.condition_number[0, end] ** 2
+
+
+@pytest.mark.parametrize("apart", [3.8e-6, 1e-6, 0.0])
+def test_factors_too_near_to_collinear_have_no_coefficients(apart: float) -> None:
+    *_, found = nearly_collinear(apart, 1e-16)
+    assert (found.condition_number > 1e6).all()
+    for name in ("coefficients", "r2", "adj_r2", "residual_variance"):
+        assert np.isnan(getattr(found, name)).all(), name
+    assert (found.bars == WINDOW).all()
+
+
+def test_the_penalty_tells_equal_factors_apart() -> None:
+    x, y, found = nearly_collinear(0.0, RIDGE)
+    assert (found.condition_number < 200).all()
+    exact = exact_ridge(x[:, :WINDOW], y[0, :WINDOW], RIDGE).coefficients
+    np.testing.assert_allclose(found.coefficients[:, 0, 0], exact, rtol=1e-9)
 
 
 def test_windows_with_few_bars_have_no_adjusted_r2() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
-from gold.factor_names import LONG_SHORT_FACTORS, beta_name
-from gold.risk_rows import SORTED_FACTORS
+from gold.factor_names import LONG_SHORT_FACTORS, MODEL_FACTORS, beta_name
+from gold.risk_rows import FACTORS, SORTED_FACTORS
 from ml.factor_results import FactorResults
 
 FIRST = pd.Timestamp("2026-02-01", tz="UTC")
@@ -17,35 +19,39 @@ PORTFOLIOS = {"all_coins": "1m", "smart_monthly": "4h"}
 TIMES = pd.date_range(FIRST, AS_OF, freq="15min", inclusive="left")
 
 
-def factor_results(buckets: str = "trailing") -> FactorResults:
-    """Three days of a market and ten factors, two coins, and two portfolios of them."""
+def factor_results(buckets: str = "trailing", portfolios: str = "buckets") -> FactorResults:
+    """Three days of a market and its factors, two coins, and two portfolios of them."""
     rng = np.random.default_rng(1)
     common = rng.normal(0, 1e-3, TIMES.size)
     growth = pd.DataFrame(
         {factor: common + rng.normal(0, 5e-4, TIMES.size) for factor in SORTED_FACTORS}
     )
     growth["momentum_low"] = np.nan  # as of two coins, of which none is low
+    for spread in LONG_SHORT_FACTORS:
+        growth[spread] = rng.normal(0, 3e-4, TIMES.size)
+    used = MODEL_FACTORS[portfolios]
     unsorted = 6
     return FactorResults(
         market="um",
         interval="1m",
         buckets=buckets,
+        portfolios=portfolios,
         window=1440,
         first=FIRST,
         begin=TIMES[unsorted],
         as_of=AS_OF,
         statistics=statistics(),
         correlations=correlations(growth),
-        growth=growth.assign(time=TIMES)[unsorted:].reset_index(drop=True),
-        exposures=exposures(rng),
+        growth=growth[[*used]].assign(time=TIMES)[unsorted:].reset_index(drop=True),
+        exposures=exposures(rng, used),
         risk=risk(),
-        contributions=contributions(rng),
+        contributions=contributions(rng, used),
     )
 
 
 def statistics() -> pd.DataFrame:
     """Rows of gold.factor_statistics, by name and so not in the model's order."""
-    names = sorted([*SORTED_FACTORS, *LONG_SHORT_FACTORS])
+    names = sorted(FACTORS)
     spread = [name in LONG_SHORT_FACTORS for name in names]
     return pd.DataFrame(
         {
@@ -63,7 +69,7 @@ def statistics() -> pd.DataFrame:
 
 def correlations(growth: pd.DataFrame) -> pd.DataFrame:
     """Rows of gold.factor_correlations; a factor never moved."""
-    names = sorted(SORTED_FACTORS)
+    names = sorted(FACTORS)
     rho = growth[names].corr().to_numpy()
     pairs = [
         {"factor_a": first, "factor_b": second, "rho": rho[i, i + 1 + j]}
@@ -75,14 +81,14 @@ def correlations(growth: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(rho=frame["rho"].mask(flat))
 
 
-def exposures(rng: np.random.Generator) -> pd.DataFrame:
+def exposures(rng: np.random.Generator, used: Sequence[str]) -> pd.DataFrame:
     """Exposures of two coins, with a hole in the first one's."""
     parts = []
     for symbol in COINS:
-        walk = rng.normal(0, 0.02, (TIMES.size, len(SORTED_FACTORS))).cumsum(axis=0)
-        betas = {beta_name(name): walk[:, k] for k, name in enumerate(SORTED_FACTORS)}
+        walk = rng.normal(0, 0.02, (TIMES.size, len(used))).cumsum(axis=0)
+        betas = {beta_name(name): walk[:, k] for k, name in enumerate(used)}
         part = pd.DataFrame({"symbol": symbol, "time": TIMES, **betas, "r2": 0.7})
-        none = dict.fromkeys(map(beta_name, LONG_SHORT_FACTORS), np.nan)
+        none = dict.fromkeys(map(beta_name, {*FACTORS} - {*used}), np.nan)
         parts.append(part.assign(**none).drop(index=range(50, 60) if symbol == "AUSDT" else []))
     return pd.concat(parts, ignore_index=True)
 
@@ -109,13 +115,13 @@ def risk() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def contributions(rng: np.random.Generator) -> pd.DataFrame:
+def contributions(rng: np.random.Generator, used: Sequence[str]) -> pd.DataFrame:
     """Rows of gold.risk_contributions that sum to them: of holdings those of the last day."""
     rows = []
     for portfolio, interval in PORTFOLIOS.items():
         of_portfolio = {"portfolio": portfolio, "weights_interval": interval}
         for day in (1, 2, 3):
-            shares = rng.dirichlet(np.ones(len(SORTED_FACTORS)))
+            shares = rng.dirichlet(np.ones(len(used)))
             rows += [
                 {
                     **of_portfolio,
@@ -126,7 +132,7 @@ def contributions(rng: np.random.Generator) -> pd.DataFrame:
                     "factor_variance": 0.2 * share,
                     "specific_variance": 0.0,
                 }
-                for name, share in zip(sorted(SORTED_FACTORS), shares, strict=True)
+                for name, share in zip(sorted(used), shares, strict=True)
             ]
         rows += [
             {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,19 +11,21 @@ import pandas as pd
 import pytest
 
 from gold.factor_contracts import FACTOR_BUCKETS
-from gold.factor_names import beta_name
+from gold.factor_names import LONG_SHORT_FACTORS, MARKET_RETURN, beta_name
 from gold.risk_contracts import (
     FACTOR_CORRELATIONS,
     FACTOR_STATISTICS,
     PORTFOLIO_RISK,
     RISK_CONTRIBUTIONS,
 )
+from gold.tasks import factor_risk
 from lakehouse.contracts import TableContract
 from lakehouse.runs import TaskRun, record
 from lakehouse.settings import Settings
 from lakehouse.tables import Lake
 from ml import factor_results
 from ml.factor_results import load_factor_results
+from ml.factor_section import factor_section
 from ml.report import exports
 from ml.report_data import load_report_data
 from ml.report_page import render
@@ -35,9 +39,11 @@ from tests.gold.made_up_factors import (
     exposures,
     factor_returns,
     factor_settings,
+    write_index,
+    write_listings,
     write_market,
 )
-from tests.pipelines import changed_settings, interpreted
+from tests.pipelines import changed_settings, interpreted, run
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -134,6 +140,7 @@ def test_series_are_thinned_and_small_tables_read_at_their_newest_date(
     returns = factor_returns(DAYS).set_index("open_time")[list(USED)].astype(float)
     assert found.begin == START + DAY  # the first day has no buckets, and the market waits for them
     growth = np.log1p(returns[found.begin :]).resample("4h").sum(min_count=1)
+    growth.index += pd.Timedelta("3h")  # the open of the last bar of each four
     shown = found.growth.set_index("time")
     pd.testing.assert_frame_equal(
         shown[list(USED)], growth, check_freq=False, check_names=False, check_index_type=False
@@ -143,9 +150,11 @@ def test_series_are_thinned_and_small_tables_read_at_their_newest_date(
     every = exposures(DAYS).sort_values("open_time")
     mine = every[every["symbol"] == "BUSDT"].set_index("open_time")
     betas = [beta_name(factor) for factor in USED]
-    last = mine[[*betas, "r2"]].resample("4h").last()
     of_coin = found.exposures[found.exposures["symbol"] == "BUSDT"].set_index("time")
-    np.testing.assert_array_equal(of_coin[[*betas, "r2"]].to_numpy(), last.to_numpy())
+    # Each point is a bar, and has the exposures of that very bar: none of a later one.
+    assert of_coin.index.tolist() == mine.index[3::4].tolist()
+    of_bars = mine.loc[of_coin.index, [*betas, "r2"]]
+    np.testing.assert_array_equal(of_coin[[*betas, "r2"]].to_numpy(), of_bars.to_numpy())
     assert found.statistics["as_of"].tolist() == [AS_OF]
     assert found.correlations["rho"].tolist() == [0.5]
     assert found.risk["as_of"].tolist() == [AS_OF - DAY, AS_OF]
@@ -213,6 +222,40 @@ def test_a_report_of_the_model_alone(spark: SparkSession, settings: Settings, la
     assert "1h candles</h1>" in html
     assert html.count("candlelake run medallion") == 2  # one line, and the record of source files
     assert set(exports(data)) >= {"factor_statistics.csv", "portfolio_risk.csv"}
+
+
+def test_a_long_short_model_through_risk_and_report(
+    spark: SparkSession, settings: Settings, tmp_path: Path
+) -> None:
+    chosen = changed_settings(
+        settings.model_copy(update={"warehouse": str(tmp_path / "lake")}),
+        factors={"portfolios": "long_short"},
+        report={"symbols": COINS},
+    )
+    spreads = (MARKET_RETURN, *LONG_SHORT_FACTORS)
+    found = Lake(spark, chosen.warehouse)
+    with interpreted(spark):
+        write_listings(found)
+        write_index(spark, found)
+        write_market(spark, found, range(DAYS), "run-1", spreads)
+        run(spark, chosen, "run-1", factor_risk)
+        results = load_factor_results(found, chosen)
+    assert results is not None
+    returns = factor_returns(DAYS).set_index("open_time")[list(spreads)].astype(float)
+    rho = results.correlations.set_index(["factor_a", "factor_b"])["rho"]
+    expected = returns.dropna().corr()
+    for pair in combinations(sorted(spreads), 2):
+        assert rho[pair] == pytest.approx(expected.loc[pair], rel=1e-9)
+    growth = results.growth.set_index("time")
+    assert results.begin == START + DAY
+    assert set(growth) == {*spreads}
+    whole = np.log1p(returns[results.begin :]).sum()
+    pd.testing.assert_series_equal(growth.sum()[whole.index], whole, rtol=1e-9)
+    factors = results.contributions[results.contributions["component"] == "factor"]
+    assert {*factors["name"]} == {*spreads}
+    section = factor_section(results)
+    assert section.long_short
+    assert set(section.images) == {"growth", "correlations", "exposures", "r2"}
 
 
 def test_without_the_model_there_is_nothing(spark: SparkSession, settings: Settings) -> None:

@@ -169,6 +169,8 @@ def test_csv_files_have_every_row() -> None:
         ("365D", "1m", "1D"),
         ("2000D", "1m", "5D"),
         ("0D", "1m", "1min"),
+        ("28h", "3m", "15min"),
+        ("150D", "8h", "1D"),
     ],
 )
 def test_a_series_has_few_points_on_a_round_grid(
@@ -218,10 +220,55 @@ def test_cumulative_returns_begin_together_and_a_factor_without_any_has_no_line(
         assert np.isfinite(levels[factor]).all()
 
 
-def test_the_page_says_where_lines_start_and_what_few_coins_do_to_the_figures() -> None:
+def test_the_page_says_from_where_lines_count_and_what_few_coins_do_to_the_figures() -> None:
     html = " ".join(render(replace(report_data(), factors=factor_results())).split())
-    assert "All lines start at 2026-02-01 01:30 UTC, the first bar by which each of them" in html
+    assert "All lines count from 2026-02-01 01:30 UTC, the first bar by which each of them" in html
     assert "each of them is a large part of its own buckets: exposures and R&sup2; then" in html
+
+
+def test_a_long_short_model_shows_what_coins_are_regressed_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn: list[tuple[list[str], FloatArray]] = []
+    plain = factor_plots.factor_correlations
+
+    def seen(factors: list[str], matrix: FloatArray, subtitle: str) -> Figure:
+        drawn.append((factors, matrix))
+        figure = plain(factors, matrix, subtitle)
+        figure.draw_without_rendering()
+        assert all(text.get_window_extent().x1 < figure.bbox.x1 for text in figure.texts)
+        return figure
+
+    monkeypatch.setattr(factor_plots, "factor_correlations", seen)
+    results = factor_results(portfolios="long_short")
+    section = factor_section(results)
+    ((factors, matrix),) = drawn
+    assert factors == [MARKET_RETURN, *LONG_SHORT_FACTORS]
+    assert np.isfinite(matrix).all()
+    assert set(section.images) == {"growth", "correlations", "exposures", "r2"}
+    html = " ".join(render(replace(report_data(), factors=results)).split())
+    assert (
+        "regressed on the return of the market and on three spreads: of coins sorted into thirds "
+        "by liquidity, volatility and momentum, the return of the high third less that of the low "
+        "one, over the 1,440 bars that end with each bar." in html
+    )
+    assert "The buckets share the market" not in html
+    buckets = " ".join(render(replace(report_data(), factors=factor_results())).split())
+    assert (
+        "regressed on the return of the market and of coins sorted into thirds by liquidity, "
+        "volatility and momentum, over the 1,440 bars that end with each bar." in buckets
+    )
+    assert "The buckets share the market" in buckets
+
+
+def test_growth_of_a_spread_is_a_line_beside_the_market() -> None:
+    times = TIMES[:3].tz_localize(None).to_numpy()
+    level = np.array([0.0, 0.1, -0.05])
+    levels = dict.fromkeys((MARKET_RETURN, *LONG_SHORT_FACTORS), level)
+    figure = factor_plots.cumulative_returns(times, levels)
+    assert [len(each.lines) for each in panels(figure)[1:]] == [2, 2, 2]
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["high minus low", "market"]
 
 
 def test_correlations_keep_the_order_of_the_factors_and_tell_their_numbers() -> None:
