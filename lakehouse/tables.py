@@ -54,6 +54,9 @@ FIRST_VERSION = 1
 # Delta takes one commit of this name and number into a table, however many writers try.
 _FIRST = {"txnAppId": "candlelake-first", "txnVersion": "1"}
 
+# Table -> the lock of the thread that writes its first rows.
+_first_writers: dict[str, Lock] = {}
+
 # Errors of Delta's optimistic concurrency.
 _CONFLICTS = ("DELTA_CONCURRENT", "DELTA_METADATA_CHANGED", "DELTA_PROTOCOL_CHANGED")
 
@@ -359,11 +362,21 @@ class Lake:
     def _commit_first(self, contract: TableContract, frame: DataFrame) -> int | None:
         """Append what would replace nothing, in a third of the time; None if another was first.
 
-        Whoever finds a table without a commit appends under one name, which Delta takes once: of
-        two runs that both found it so, the second then replaces what the first has written.
+        Of two runs that both found a table without a commit, the second then replaces what the
+        first has written.
         """
+        if not self._is_folder:
+            return self._append_once(contract, frame, _FIRST)
+        # Other processes wait already. A name is not needed then, and Delta would read the state of
+        # the table for it, which takes a new JVM as long as the append.
+        with _first_writers.setdefault(self.name(contract), Lock()):
+            return self._append_once(contract, frame, {}) if self.is_unwritten(contract) else None
+
+    def _append_once(
+        self, contract: TableContract, frame: DataFrame, name: Mapping[str, str]
+    ) -> int | None:
         token = uuid.uuid4().hex
-        writer = frame.write.format("delta").mode("append").options(**_FIRST, userMetadata=token)
+        writer = frame.write.format("delta").mode("append").options(**name, userMetadata=token)
         try:
             writer.saveAsTable(self.name(contract))
         except Exception as error:
