@@ -18,7 +18,7 @@ from bronze.ledger import Ledger, LedgerRow, content, half_done
 from bronze.lines import MIN_MICROSECONDS, MIN_MILLISECONDS, time_unit_of
 from bronze.loading import FileToRead, facts_of, file_facts, whole_files
 from bronze.plan import daily_files_of, whole_months
-from bronze.reading import not_had
+from bronze.reading import download_failed, not_had
 from lakehouse.sql import equals, is_in
 from lakehouse.tables import FIRST_VERSION
 from lakehouse.tasks import TaskContext
