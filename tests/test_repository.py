@@ -112,16 +112,25 @@ def test_clean_keeps_what_cannot_be_made_again(checkout: Path) -> None:
     assert sorted(checkout.rglob("*")) == sorted([*kept, checkout / "lake-local"])
 
 
-@pytest.mark.parametrize("status", [0, 1])
-def test_the_check_of_changes_is_make_test(tmp_path: Path, status: int) -> None:
+CHECKS = ("test", "cluster-test", "test-connect", "airflow-test")
+
+
+@pytest.mark.parametrize("failing", [*CHECKS, "none"])
+def test_the_check_of_changes_is_every_kind_of_test_until_one_fails(
+    tmp_path: Path, failing: str
+) -> None:
     script = ROOT / ".ci" / "run"
     assert script.stat().st_mode & stat.S_IXUSR
     (tmp_path / ".ci").mkdir()
     shutil.copy2(script, tmp_path / ".ci")
-    (tmp_path / "Makefile").write_text(f"other:\n\ntest:\n\t@echo tested\n\t@exit {status}\n")
+    rules = [f"{name}:\n\t@echo $@ $(TESTS)\n\t@test $@ != {failing}\n" for name in CHECKS]
+    (tmp_path / "Makefile").write_text("\n".join(["other:", *rules]))
     done = run([str(tmp_path / ".ci" / "run")], cwd=Path("/"))
-    assert done.stdout == "tested\n"
-    assert (done.returncode == 0) == (status == 0)
+    ran = [line.split() for line in done.stdout.splitlines()]
+    assert [name for name, *_ in ran] == list(CHECKS)[: len(ran)]
+    assert ran[-1][0] == (CHECKS[-1] if failing == "none" else failing)
+    assert (done.returncode == 0) == (failing == "none")
+    assert all((ROOT / path).is_file() for _, *paths in ran for path in paths)
 
 
 @pytest.fixture(scope="module")
