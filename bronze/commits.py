@@ -16,7 +16,7 @@ from bronze.conditions import in_files
 from bronze.contracts import ARCHIVE_FILES, KLINES, REJECTED_LINES
 from bronze.differences import NO_DIFFERENCE, Difference, Replacement, differences
 from bronze.ledger import Ledger, LedgerRow, as_frame, half_done
-from bronze.loading import FileToRead, klines_of, rejected_lines_of
+from bronze.loading import FileToRead, klines_of, planned_again, rejected_lines_of
 from bronze.plan import daily_files_of
 from lakehouse.contracts import TableContract
 from lakehouse.errors import WriteConflict, in_one_line
@@ -175,7 +175,8 @@ def _replace_lines(
             if row[count]
         ]
         if new or has_rows(context, contract, where):
-            context.lake.replace(contract, lines_of(context.spark, root, new), where)
+            with planned_again():
+                context.lake.replace(contract, lines_of(context.spark, root, new), where)
 
 
 def has_rows(context: TaskContext, contract: TableContract, where: str) -> bool:

@@ -8,7 +8,9 @@ still those of the first reading.
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +25,7 @@ from bronze.object_store import read_source
 from bronze.reading import FileReading, download_failed, read_archive_file, whole_body
 from lakehouse.arrow import frame_of
 from lakehouse.contracts import TableContract
-from lakehouse.errors import ArchiveError
+from lakehouse.errors import ArchiveError, WriteConflict
 
 # Rows handed to Spark at once.
 _BATCH_ROWS = 65_536
@@ -65,6 +67,8 @@ _FACTS_DDL = (
     "published_sha256 string, rows bigint, rejected_lines bigint, has_header boolean, "
     "time_unit string"
 )
+# What an executor says, of which the driver sees the text alone.
+_CHANGED = "changed while it was loaded: run again"
 # Which file a row is of stands as its number: its name would weigh more than all the rest.
 _NUMBERED_SCHEMA = pa.schema([("number", pa.int32()), *KLINES_SCHEMA])
 
@@ -180,7 +184,7 @@ def klines_of(spark: SparkSession, root: str, files: Sequence[FileToRead]) -> Da
         files: The files, each with the checksum of its first reading.
 
     Raises:
-        ArchiveError: On the executor, when a file's bytes have changed since.
+        ArchiveError: On the executor, when a file's bytes have changed since (`planned_again`).
     """
     return _lines_of(spark, root, files, KLINES, rejected=False)
 
@@ -188,6 +192,22 @@ def klines_of(spark: SparkSession, root: str, files: Sequence[FileToRead]) -> Da
 def rejected_lines_of(spark: SparkSession, root: str, files: Sequence[FileToRead]) -> DataFrame:
     """The lines of files that do not parse, with the columns of bronze.rejected_lines."""
     return _lines_of(spark, root, files, REJECTED_LINES, rejected=True)
+
+
+@contextmanager
+def planned_again() -> Iterator[None]:
+    """A block in which frames of this module are written.
+
+    Raises:
+        WriteConflict: A file has changed since it was first read: the task must plan again.
+    """
+    try:
+        yield
+    except Exception as error:  # py4j's own of a classic session's writer
+        found = re.search(rf"\S+ {_CHANGED}", str(error))
+        if found is None:
+            raise
+        raise WriteConflict(found[0]) from error
 
 
 def _lines_of(
@@ -204,9 +224,7 @@ def _lines_of(
         for batch in batches:
             for reading in _readings(root, batch, require_checksum=True):
                 if reading.sha256 != reading.published_sha256:
-                    raise ArchiveError(
-                        f"{reading.key.source_file} changed while it was loaded: run again"
-                    )
+                    raise ArchiveError(f"{reading.key.source_file} {_CHANGED}")
                 lines = reading.rejected if rejected else reading.klines
                 yield from _with_key(lines, reading).select(names).to_batches()
 

@@ -424,6 +424,41 @@ def test_two_runs_whose_commits_lie_around_each_other_end_with_the_newer_edition
 
 
 @pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("change", ["republished", "gone"])
+def test_a_file_that_changes_while_it_is_loaded_is_planned_again(
+    spark: "SparkSession",
+    base_settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: str,
+) -> None:
+    root = tmp_path / "archive"
+    settings = lake_of(base_settings, tmp_path, root, "12h")
+    lake = Lake(spark, settings.warehouse)
+    put(root, "ETHUSDT", "2025-02", FEBRUARY)
+    put(root, "BTCUSDT", "2025-02", FEBRUARY)
+    do(spark, settings, ingest_archive, "first")
+    changing = root / put(root, "ETHUSDT", "2025-02", FEBRUARY[:4])
+    put(root, "BTCUSDT", "2025-02", FEBRUARY[:5])
+    replace, times = commits._replace_lines, list[str]()
+
+    def changed(context: TaskContext, *given: Any) -> None:
+        if not times and change == "gone":
+            changing.rename(tmp_path / "gone")
+        elif not times:
+            put(root, "ETHUSDT", "2025-02", FEBRUARY[:3])
+        times.append(context.run_id)
+        replace(context, *given)
+
+    monkeypatch.setattr(commits, "_replace_lines", changed)
+    assert ingest_archive.run(spark, settings, "run", "test").status == "succeeded"
+    assert len(times) == 2
+    of_changed = 56 if change == "gone" else 3
+    assert lines_by_file(lake) == {"BTCUSDT 2025-02": 5, "ETHUSDT 2025-02": of_changed}
+    assert_as_the_ledger_says(lake)
+
+
+@pytest.mark.usefixtures("quick")
 def test_a_run_that_is_overtaken_tells_the_same_difference(
     spark: "SparkSession",
     base_settings: Settings,
