@@ -204,7 +204,7 @@ def planned_again() -> Iterator[None]:
     """
     try:
         yield
-    except PySparkException as error:
+    except Exception as error:  # py4j's own of a classic session's writer
         found = re.search(rf"\S+ {_CHANGED}", str(error))
         if found is None:
             raise
