@@ -57,7 +57,9 @@ def with_silent_symbols(listed: pa.Table, named: pa.Table) -> pa.Table:
         for row in named.to_pylist()
         if row["symbol"] not in known
     ]
-    return pa.concat_tables([listed, pa.Table.from_pylist(silent, listed.schema)])
+    # Spark has found columns that are never NULL among its own rows.
+    schema = pa.schema([field.with_nullable(True) for field in listed.schema])
+    return pa.concat_tables([listed.cast(schema), pa.Table.from_pylist(silent, schema)])
 
 
 def _status(last_month: str | None, market_last_month: str) -> str | None:
