@@ -263,14 +263,15 @@ def jobs_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_good_run_ends_with_a_summary_and_zero(jobs_file: Path) -> None:
-    result = call("run", "good", "--jobs", str(jobs_file), "--set", "warehouse=my [bold]lake")
+    warehouse = f"warehouse={jobs_file.parent}/my [bold]lake"
+    result = call("run", "good", "--jobs", str(jobs_file), "--set", warehouse)
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
     for key in ("a", "b"):
         (line,) = (line for line in lines if f" {key} " in line and "succeeded" in line)
         assert f"read {KEY} [1/2] :100:" in line  # whole, and taken for nothing else
     assert any("per [symbol]" in line and "12:100:30" in line for line in lines)
-    typed = "tables --conf conf/sample.yaml --set 'warehouse=my [bold]lake'"
+    typed = f"tables --conf conf/sample.yaml --set '{warehouse}'"
     assert lines[-1].endswith(f" {typed}")  # the next command, as it can be typed
     assert "Not every task" not in result.stdout
 

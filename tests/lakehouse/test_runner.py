@@ -218,7 +218,7 @@ def test_an_error_without_words_is_named_by_its_type(
 
 
 def test_each_task_is_told_the_settings_the_run_and_the_job(
-    monkeypatch: pytest.MonkeyPatch, recorded: list[TaskRun]
+    monkeypatch: pytest.MonkeyPatch, recorded: list[TaskRun], tmp_path: Path
 ) -> None:
     seen: list[TaskContext] = []
 
@@ -226,7 +226,7 @@ def test_each_task_is_told_the_settings_the_run_and_the_job(
         seen.append(context)
         return TaskOutcome("seen")
 
-    overrides = ("index.top_n=3", "warehouse=my lake")
+    overrides = ("index.top_n=3", f"warehouse={tmp_path}/my lake")
     run(monkeypatch, {"a": look, "b": look}, job_task("a"), job_task("b"), overrides=overrides)
     assert [(each.job, each.run_id) for each in seen] == [("j", "run-1")] * 2
     assert [each.settings for each in seen] == [load_settings(CONF, overrides)] * 2
