@@ -36,6 +36,8 @@ def compare(
     types = {field.name: field.type for field in result.output.schema}
     recorded = pa_csv.read_csv(
         io.BytesIO(output),
+        # Of Arrow's own threads, one may let go of the file when Python has ended, and abort it.
+        read_options=pa_csv.ReadOptions(use_threads=False),
         convert_options=pa_csv.ConvertOptions(column_types=types, strings_can_be_null=False),
     )
     columns = dict.fromkeys([*types, *recorded.column_names])
