@@ -29,7 +29,7 @@ from bronze.plan import (
     wanted_files,
 )
 from bronze.source import Source, open_source
-from bronze.symbols import record_symbols
+from bronze.symbols import known_symbols, record_symbols
 from lakehouse.errors import ArchiveError
 from lakehouse.settings import Settings
 from lakehouse.tasks import TaskContext, TaskOutcome
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 _NAMED_FILES = 10
 
-# Small commits beside that of the lines: the driver waits more than it works.
+# Small reads and commits beside the listing and the lines: the driver waits more than it works.
 _BESIDE = 2
 
 
@@ -71,15 +71,16 @@ def run_ingest_archive(context: TaskContext, sleep: Sleep | None = None) -> Task
             months and symbols.
         EnvironmentProblem: The landing folder of an http archive has no room.
     """
-    ledger = Ledger.read(context)
-    doubts = doubts_of(ledger.entries)
-    plan = _plan(open_source(context, sleep, doubts), context.settings, doubts)
-    if context.settings.archive.is_http:
-        # The landing may have taken hours.
-        ledger = Ledger.read(context)
     with ThreadPoolExecutor(_BESIDE, thread_name_prefix="ingest") as beside:
+        reading, knowing = (beside.submit(each, context) for each in (Ledger.read, known_symbols))
+        source = open_source(context, sleep, lambda: doubts_of(reading.result().entries))
+        ledger = reading.result()
+        plan = _plan(source, context.settings, doubts_of(ledger.entries))
+        if context.settings.archive.is_http:
+            # The landing may have taken hours.
+            ledger = Ledger.read(context)
         # Made while the first lines are read; what fails here fails again where it is used.
-        naming = beside.submit(record_symbols, context, plan.source)
+        naming = beside.submit(record_symbols, context, plan.source, knowing.result())
         if not ledger.entries:
             for contract in (ARCHIVE_FILES, REJECTED_LINES):
                 beside.submit(context.lake.create, contract)
@@ -89,7 +90,7 @@ def run_ingest_archive(context: TaskContext, sleep: Sleep | None = None) -> Task
     doubts = doubts_of(ledger.entries)
     archive = context.settings.archive
     if hidden_days(plan.source.listed, plan.files, archive.start, archive.end, doubts):
-        again = open_source(context, sleep, doubts).after(plan.source)
+        again = open_source(context, sleep, lambda: doubts).after(plan.source)
         plan = _plan(again, context.settings, doubts)
         also_due, also_loaded = _load(context, plan, ledger)
         due, loaded = due | also_due, loaded + also_loaded

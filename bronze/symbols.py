@@ -7,7 +7,7 @@ requests than the data. The others are there by name.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bronze.contracts import ARCHIVE_SYMBOLS
@@ -46,20 +46,32 @@ def named_symbols(listed: Listed, names: Iterable[str] = ()) -> dict[str, dict[s
     }
 
 
-def record_symbols(context: TaskContext, source: Source) -> int:
+def known_symbols(context: TaskContext) -> dict[str, dict[str, Any]]:
+    """What the table says of each symbol of the run's market and interval, as `named_symbols`."""
+    if not context.lake.exists(ARCHIVE_SYMBOLS):
+        return {}
+    scope = context.settings.scope
+    table = context.lake.read_own(ARCHIVE_SYMBOLS).where(equals(scope)).toArrow()
+    return {
+        row["symbol"]: {name: row[name] for name in row if name not in (*scope, *_RUN)}
+        for row in table.to_pylist()
+    }
+
+
+def record_symbols(
+    context: TaskContext, source: Source, known: Mapping[str, Mapping[str, Any]]
+) -> int:
     """Write what is new or changed; returns the number of symbols that are.
 
     A symbol that a listing names no more, or whose files it does not list this time, stays as it
     was: its candles are still there.
+
+    Args:
+        context: The task.
+        source: What the archive holds.
+        known: What the table says, as `known_symbols`.
     """
     scope = context.settings.scope
-    known = {}
-    if not context.lake.is_unwritten(ARCHIVE_SYMBOLS):
-        table = context.lake.read_own(ARCHIVE_SYMBOLS).where(equals(scope)).toArrow()
-        known = {
-            row["symbol"]: {name: row[name] for name in row if name not in (*scope, *_RUN)}
-            for row in table.to_pylist()
-        }
     others = source.names - {*source.universe.absent, *known}
     changed = [
         {**row, **scope, "run_id": context.run_id, "listed_at": context.now}
