@@ -10,7 +10,8 @@ what many batches or a running cluster see, where the JVM has compiled its code.
 start of a session are not counted; Candlelake's tables, its ledger and its checks are. All variants
 must give the same number of rows and the same sum of closes.
 
-`unchanged` times a run that finds nothing new beside a ledger of many files.
+`unchanged` times a run that finds nothing new beside a ledger of many files, and beside one of a
+hundred in turn: each time three runs in the session of a new process.
 """
 
 import hashlib
@@ -23,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 import zipfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -313,8 +315,47 @@ def take_turns(archive: Path, interval: str, runs: int, variants: tuple[str, ...
 
 @main.command()
 @click.option("--files", default=100_000, show_default=True)
-def unchanged(files: int) -> None:
-    """Time a run that finds nothing new beside a ledger of many files."""
+@click.option("--runs", default=3, show_default=True, help="New processes for each ledger.")
+def unchanged(files: int, runs: int) -> None:
+    """Time a run that finds nothing new beside a ledger of many files, and of a hundred."""
+    with tempfile.TemporaryDirectory() as folder:
+        places = {number: Path(folder, str(number)) for number in (100, files)}
+        for number, place in places.items():
+            make_ledger(number, place)
+        found = defaultdict(list)
+        for _ in range(runs):
+            for number, place in places.items():
+                command = [sys.executable, __file__, "nothing-new", str(place)]
+                done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+                found[number].append(json.loads(done.stdout.splitlines()[-1]))
+    print("| files | first run of a session, s | third, s |")
+    print("| ---: | ---: | ---: |")
+    for number, results in found.items():
+        first, third = (statistics.median(result[n] for result in results) for n in (0, 2))
+        print(f"| {number:,} | {first:.1f} | {third:.1f} |")
+
+
+@main.command()
+@click.argument("place", type=Path)
+def nothing_new(place: Path) -> None:
+    """Print the seconds of three runs in one session, as JSON."""
+    from bronze.tasks import ingest_archive
+    from lakehouse.session import spark_session
+
+    settings = ledger_settings(place)
+    with spark_session(settings.spark) as spark:
+        times = []
+        for _ in range(3):
+            started = time.monotonic()
+            done = ingest_archive.run(spark, settings, uuid.uuid4().hex, "")
+            times.append(time.monotonic() - started)
+            if done.status != "unchanged":
+                raise SystemExit(done.message)
+    print(json.dumps(times))
+
+
+def make_ledger(files: int, place: Path) -> None:
+    """An archive of so many files of a byte, and a warehouse whose ledger knows them."""
     from bronze.archive import files_prefix, parse_key
     from bronze.contracts import ARCHIVE_FILES
     from bronze.tasks import ingest_archive
@@ -322,54 +363,54 @@ def unchanged(files: int) -> None:
     from lakehouse.tables import Lake
 
     months = [f"{year}-{month:02d}" for year in range(2018, 2026) for month in range(1, 13)]
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder, "archive")
-        told = []
-        for n in range(files):
-            symbol, month = f"S{n // len(months)}USDT", months[n % len(months)]
-            key = parse_key(f"{files_prefix('um', 'monthly', symbol, '4h')}{symbol}-4h-{month}.zip")
-            assert key is not None
-            path = root / key.source_file
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(b"x")
-            digest = f"{n:064x}"
-            path.with_name(path.name + ".CHECKSUM").write_text(f"{digest}  {path.name}\n")
-            told.append(
-                {
-                    **dict.fromkeys(ARCHIVE_FILES.column_names),
-                    **{
-                        name: getattr(key, name)
-                        for name in ("source_file", "market", "interval", "symbol", "month")
-                    },
-                    "period": month,
-                    "cadence": "monthly",
-                    "size_bytes": 1,
-                    "sha256": digest,
-                    "published_sha256": digest,
-                    "status": "ingested",
-                    "rows": 180,
-                    "rejected_lines": 0,
-                    "time_unit": "ms",
-                    "run_id": "made",
-                    "ingested_at": datetime(2026, 1, 1, tzinfo=UTC),
-                }
-            )
-        overrides = {
-            "archive.url": root,
-            "archive.start": "2018-01",
-            "archive.end": "2025-12",
-            "warehouse": Path(folder, "lake"),
-        }
-        settings = load_settings(
-            ROOT / "conf" / "sample.yaml", [f"{key}={value}" for key, value in overrides.items()]
+    told = []
+    for n in range(files):
+        symbol, month = f"S{n // len(months)}USDT", months[n % len(months)]
+        key = parse_key(f"{files_prefix('um', 'monthly', symbol, '4h')}{symbol}-4h-{month}.zip")
+        assert key is not None
+        path = place / "archive" / key.source_file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+        digest = f"{n:064x}"
+        path.with_name(path.name + ".CHECKSUM").write_text(f"{digest}  {path.name}\n")
+        told.append(
+            {
+                **dict.fromkeys(ARCHIVE_FILES.column_names),
+                **{
+                    name: getattr(key, name)
+                    for name in ("source_file", "market", "interval", "symbol", "month")
+                },
+                "period": month,
+                "cadence": "monthly",
+                "size_bytes": 1,
+                "sha256": digest,
+                "published_sha256": digest,
+                "status": "ingested",
+                "rows": 180,
+                "rejected_lines": 0,
+                "time_unit": "ms",
+                "run_id": "made",
+                "ingested_at": datetime(2026, 1, 1, tzinfo=UTC),
+            }
         )
-        with spark_session(settings.spark) as spark:
-            lake = Lake(spark, settings.warehouse)
-            lake.append(ARCHIVE_FILES, lake.frame(ARCHIVE_FILES, told))
-            for run in ("the first, which names the symbols", "the second", "the third"):
-                started = time.monotonic()
-                done = ingest_archive.run(spark, settings, run, "")
-                print(f"{run}: {time.monotonic() - started:.2f} s: {done.message}")
+    settings = ledger_settings(place)
+    with spark_session(settings.spark) as spark:
+        lake = Lake(spark, settings.warehouse)
+        lake.append(ARCHIVE_FILES, lake.frame(ARCHIVE_FILES, told))
+        ingest_archive.run(spark, settings, "the first, which names the symbols", "")
+
+
+def ledger_settings(place: Path) -> Settings:
+    """Of a run in a place that `make_ledger` made."""
+    overrides = {
+        "archive.url": place / "archive",
+        "archive.start": "2018-01",
+        "archive.end": "2025-12",
+        "warehouse": place / "lake",
+    }
+    return load_settings(
+        ROOT / "conf" / "sample.yaml", [f"{key}={value}" for key, value in overrides.items()]
+    )
 
 
 if __name__ == "__main__":

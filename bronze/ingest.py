@@ -72,7 +72,8 @@ def run_ingest_archive(context: TaskContext, sleep: Sleep | None = None) -> Task
         EnvironmentProblem: The landing folder of an http archive has no room.
     """
     with ThreadPoolExecutor(_BESIDE, thread_name_prefix="ingest") as beside:
-        reading, knowing = (beside.submit(each, context) for each in (Ledger.read, known_symbols))
+        reading = beside.submit(Ledger.read, context)
+        knowing = beside.submit(known_symbols, context)
         source = open_source(context, sleep, lambda: doubts_of(reading.result().entries))
         ledger = reading.result()
         plan = _plan(source, context.settings, doubts_of(ledger.entries))

@@ -17,6 +17,7 @@ import pyarrow as pa
 from pyarrow import csv
 
 from bronze.contracts import TimeUnit
+from lakehouse.arrow_file import arrow_file
 
 _INTEGER_COLUMNS = ("open_time", "close_time", "trades")
 _COLUMNS = (
@@ -248,7 +249,7 @@ def _read_numbers(data: bytes) -> pa.Table:
     )
     # The streaming reader parses in this thread; read_csv hands the bytes to another and waits.
     with csv.open_csv(
-        pa.BufferReader(data), read_options=read, parse_options=_PARSE, convert_options=_CONVERT
+        arrow_file(data), read_options=read, parse_options=_PARSE, convert_options=_CONVERT
     ) as reader:
         return reader.read_all()
 

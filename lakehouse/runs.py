@@ -99,7 +99,7 @@ class TaskRun:
 def is_recorded(
     spark: SparkSession, settings: Settings, run_id: str, job: str, tasks: Collection[str]
 ) -> bool:
-    """Whether one of these tasks has a row in a run of a job; makes the table unless it is there."""
+    """Whether a row of one of these tasks is there; makes the table unless it is."""
     lake = Lake(spark, settings.warehouse, settings.catalog)
     if lake.create(TASK_RUNS):
         return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Collection, Mapping
 
 import numpy as np
@@ -10,6 +9,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from gold.returns import FloatArray
+from lakehouse.arrow_file import arrow_file
 from lakehouse.reproduction import Comparison
 from ml.results import ModelResult
 
@@ -35,9 +35,7 @@ def compare(
     found = [_of_metric(name, metrics.get(name), result.metrics.get(name)) for name in names]
     types = {field.name: field.type for field in result.output.schema}
     recorded = pa_csv.read_csv(
-        io.BytesIO(output),
-        # Of Arrow's own threads, one may let go of the file when Python has ended, and abort it.
-        read_options=pa_csv.ReadOptions(use_threads=False),
+        arrow_file(output),
         convert_options=pa_csv.ConvertOptions(column_types=types, strings_can_be_null=False),
     )
     columns = dict.fromkeys([*types, *recorded.column_names])
