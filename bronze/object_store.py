@@ -29,6 +29,7 @@ from bronze.archive import (
 )
 from lakehouse.errors import ArchiveError
 from lakehouse.intervals import Interval
+from lakehouse.places import is_uri
 
 
 def list_objects(
@@ -96,7 +97,7 @@ def read_source(root: str, source_file: str) -> bytes:
     Raises:
         OSError: It cannot be read.
     """
-    if "://" not in root:
+    if not is_uri(root):
         return Path(root, source_file).read_bytes()
     store, base = _store(root)
     with store.open_input_file(f"{base}/{source_file}") as file:

@@ -32,6 +32,7 @@ from bronze.universe import (
 )
 from lakehouse.errors import ArchiveError
 from lakehouse.interruption import stop_event
+from lakehouse.places import absolute, is_uri
 from lakehouse.settings import ArchiveSettings, Settings
 from lakehouse.sql import literal
 from lakehouse.tasks import TaskContext
@@ -102,13 +103,13 @@ def open_source(
     archive = settings.archive
     if archive.is_http:
         _require_addresses(archive)
-        root = str(Path(archive.landing).absolute())
+        root = absolute(archive.landing)
         universe_of = partial(_universe, settings, exchange)
         found = land_archive(http, archive, universe_of, stop, doubts())
         account, listed, unexpected = found.account, found.listed, found.unexpected
         files, universe, names = account.files, found.universe, found.names
     else:
-        root = str(Path(archive.url).absolute()) if archive.is_folder else archive.url
+        root = absolute(archive.url)
         walked, unexpected = _walk(root, archive)
         names = frozenset(file.key.symbol for file in walked)
         universe = _universe(settings, exchange, names)
@@ -135,7 +136,7 @@ def _require_addresses(archive: ArchiveSettings) -> None:
         raise ArchiveError(
             f"archive.url {archive.url} needs archive.listing_url, the address of its S3 listing"
         )
-    if "://" in archive.landing:
+    if is_uri(archive.landing):
         raise ArchiveError(
             f"archive.landing {archive.landing} must be a folder: land there, copy it to the "
             "object store, and name that by archive.url"

@@ -29,6 +29,7 @@ from pydantic import (
 
 from lakehouse.errors import SettingsError
 from lakehouse.intervals import MICROS_PER_DAY, Interval, interval_micros
+from lakehouse.places import is_uri
 from lakehouse.spelling import did_you_mean
 
 BASE_FILE = "base.yaml"
@@ -154,7 +155,7 @@ class ArchiveSettings(_Section):
     @property
     def is_folder(self) -> bool:
         """Whether `url` is a folder, and neither an address nor a place in an object store."""
-        return "://" not in self.url
+        return not is_uri(self.url)
 
     @property
     def is_http(self) -> bool:
@@ -573,7 +574,7 @@ class Settings(_Section):
     @property
     def has_folder(self) -> bool:
         """Whether the warehouse is a folder, on a disk of this machine or mounted there."""
-        return self.catalog is None and "://" not in self.warehouse
+        return self.catalog is None and not is_uri(self.warehouse)
 
     def with_candles_of(self, study: Study) -> "Settings":
         """These settings with `archive` naming the candles of one study.

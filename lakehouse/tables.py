@@ -24,6 +24,7 @@ from lakehouse.contracts import LAYERS, TableContract
 from lakehouse.creation import until_made
 from lakehouse.errors import TableError, WriteConflict
 from lakehouse.locks import by_one_process
+from lakehouse.places import absolute, is_uri
 from lakehouse.sql import identifier, literal
 from lakehouse.table_sql import (
     create_statement,
@@ -89,9 +90,9 @@ class Lake:
 
     def __init__(self, spark: SparkSession, warehouse: str, catalog: str | None = None) -> None:
         self._spark = spark
-        self._warehouse = _place_of(warehouse)
+        self._warehouse = absolute(warehouse)
         self._catalog = None if catalog is None else identifier(catalog)
-        self._is_folder = catalog is None and "://" not in warehouse
+        self._is_folder = catalog is None and not is_uri(warehouse)
         self.read_versions: dict[str, int] = {}
         self.written_versions: dict[str, int] = {}
         self.rows_written: int | None = 0
@@ -432,7 +433,7 @@ def require_tables(warehouse: str) -> None:
     Raises:
         TableError: There is no table below the folder.
     """
-    if "://" not in warehouse and not _local_tables(warehouse):
+    if not is_uri(warehouse) and not _local_tables(warehouse):
         raise TableError(
             f"no tables in {Path(warehouse).absolute()}: run `candlelake run medallion` first, or "
             "name the warehouse with --set warehouse=…"
@@ -455,7 +456,7 @@ def register_tables(spark: SparkSession, warehouse: str, catalog: str | None) ->
             if spark.catalog.getTable(name).tableType == "MANAGED":
                 raise TableError(f"{name} is a table of this session's own: use another session")
             spark.sql(f"DROP TABLE {name}")  # of an external table, only the name goes
-        location = literal(f"{_place_of(warehouse)}/{layer}/{table}")
+        location = literal(f"{absolute(warehouse)}/{layer}/{table}")
         spark.sql(f"CREATE TABLE {name} USING delta LOCATION {location}")
     return names
 
@@ -471,13 +472,9 @@ def _tables_in(spark: SparkSession, catalog: str) -> list[str]:
     )
 
 
-def _place_of(warehouse: str) -> str:
-    return warehouse.rstrip("/") if "://" in warehouse else str(Path(warehouse).absolute())
-
-
 def _tables_below(spark: SparkSession, warehouse: str) -> list[str]:
     """`<layer>.<name>` of every table below a folder or URI, sorted."""
-    return _tables_at(spark, warehouse) if "://" in warehouse else _local_tables(warehouse)
+    return _tables_at(spark, warehouse) if is_uri(warehouse) else _local_tables(warehouse)
 
 
 def _local_tables(warehouse: str) -> list[str]:
@@ -493,7 +490,7 @@ def _commits(folder: Path) -> list[str]:
 
 def _tables_at(spark: SparkSession, uri: str) -> list[str]:
     """The tables below a URI, which the engine alone can list: it has their commits as files."""
-    folders = f"{_place_of(uri)}/{{{','.join(LAYERS)}}}/*/_delta_log"
+    folders = f"{absolute(uri)}/{{{','.join(LAYERS)}}}/*/_delta_log"
     folder = "slice(split(substring_index(path, '/_delta_log/', 1), '/'), -2, 2)"
     return _listed(spark, folders, f"concat_ws('.', {folder})")
 

@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lakehouse.places import absolute, is_uri
+
 if TYPE_CHECKING:
     from pyspark.ml import PipelineModel
     from pyspark.sql import SparkSession
@@ -56,7 +58,7 @@ def load_from_folder(shared: str, name: str, folder: Path) -> PipelineModel:
     """
     from pyspark.ml import PipelineModel
 
-    if "://" in shared:
+    if is_uri(shared):
         return PipelineModel.load(_place(shared, name))
     copied = _place(shared, uuid.uuid4().hex)
     with _passing_through(copied):
@@ -70,7 +72,7 @@ def _passing_through(place: str) -> Iterator[None]:
 
     At a URI nothing is removed: the copies there are loaded from.
     """
-    if "://" in place:
+    if is_uri(place):
         yield
         return
     for left in Path(place).parent.glob("*"):
@@ -84,5 +86,4 @@ def _passing_through(place: str) -> Iterator[None]:
 
 
 def _place(shared: str, name: str) -> str:
-    base = shared.rstrip("/") if "://" in shared else str(Path(shared).absolute())
-    return f"{base}/_models/{name}"
+    return f"{absolute(shared)}/_models/{name}"
