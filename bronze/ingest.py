@@ -29,7 +29,7 @@ from bronze.plan import (
     wanted_files,
 )
 from bronze.source import Source, open_source
-from bronze.symbols import known_symbols, record_symbols
+from bronze.symbols import SymbolRow, known_symbols, record_symbols
 from lakehouse.errors import ArchiveError
 from lakehouse.settings import Settings
 from lakehouse.tasks import TaskContext, TaskOutcome
@@ -71,17 +71,11 @@ def run_ingest_archive(context: TaskContext, sleep: Sleep | None = None) -> Task
             months and symbols.
         EnvironmentProblem: The landing folder of an http archive has no room.
     """
+    source, ledger, known = _opened(context, sleep)
+    plan = _plan(source, context.settings, doubts_of(ledger.entries))
     with ThreadPoolExecutor(_BESIDE, thread_name_prefix="ingest") as beside:
-        reading = beside.submit(Ledger.read, context)
-        knowing = beside.submit(known_symbols, context)
-        source = open_source(context, sleep, lambda: doubts_of(reading.result().entries))
-        ledger = reading.result()
-        plan = _plan(source, context.settings, doubts_of(ledger.entries))
-        if context.settings.archive.is_http:
-            # The landing may have taken hours.
-            ledger = Ledger.read(context)
         # Made while the first lines are read; what fails here fails again where it is used.
-        naming = beside.submit(record_symbols, context, plan.source, knowing.result())
+        naming = beside.submit(record_symbols, context, source, known)
         if not ledger.entries:
             for contract in (ARCHIVE_FILES, REJECTED_LINES):
                 beside.submit(context.lake.create, contract)
@@ -91,12 +85,26 @@ def run_ingest_archive(context: TaskContext, sleep: Sleep | None = None) -> Task
     doubts = doubts_of(ledger.entries)
     archive = context.settings.archive
     if hidden_days(plan.source.listed, plan.files, archive.start, archive.end, doubts):
-        again = open_source(context, sleep, lambda: doubts).after(plan.source)
+        again = open_source(context, sleep, doubts).after(plan.source)
         plan = _plan(again, context.settings, doubts)
         also_due, also_loaded = _load(context, plan, ledger)
         due, loaded = due | also_due, loaded + also_loaded
     withdrawn = forget_withdrawn(context, _unlisted(plan.source, ledger.entries), ledger)
     return _outcome(plan, ledger.entries, due, loaded, named, withdrawn)
+
+
+def _opened(
+    context: TaskContext, sleep: Sleep | None
+) -> tuple[Source, Ledger, Mapping[str, SymbolRow]]:
+    """The archive, and what bronze knows of its files and symbols."""
+    if not context.settings.archive.is_folder:
+        source = open_source(context, sleep, doubts_of(Ledger.read(context).entries))
+        # The listing may have taken minutes and the landing hours.
+        return source, Ledger.read(context), known_symbols(context)
+    with ThreadPoolExecutor(_BESIDE, thread_name_prefix="ingest") as beside:
+        reading = beside.submit(Ledger.read, context)
+        knowing = beside.submit(known_symbols, context)
+        return open_source(context, sleep), reading.result(), knowing.result()
 
 
 def _load(context: TaskContext, plan: _Plan, ledger: Ledger) -> tuple[set[str], Loaded]:

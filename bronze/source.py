@@ -6,7 +6,7 @@ landed first; from then on the landing folder stands for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from bronze.exchange import ExchangeSymbol, exchange_symbols
 from bronze.http import Http, Sleep
 from bronze.landing import LandingAccount
 from bronze.object_store import list_objects
-from bronze.plan import Doubts, Listed, periods_of
+from bronze.plan import NO_DOUBTS, Doubts, Listed, periods_of
 from bronze.remote import LISTINGS_AT_ONCE, land_archive
 from bronze.universe import (
     Universe,
@@ -74,14 +74,14 @@ class Source:
 
 
 def open_source(
-    context: TaskContext, sleep: Sleep | None = None, doubts: Callable[[], Doubts] = Doubts
+    context: TaskContext, sleep: Sleep | None = None, doubts: Doubts = NO_DOUBTS
 ) -> Source:
     """List the archive; over http, land the wanted files as well.
 
     Args:
         context: The task's; a snapshot of the exchange is kept through its lake.
         sleep: Waits between two attempts of a request; None waits in real time.
-        doubts: Gives what the ledger says against files; asked of an http archive alone.
+        doubts: What the ledger says against files.
 
     Raises:
         ArchiveError: The archive, its listing or the exchange cannot be had or are none.
@@ -105,7 +105,7 @@ def open_source(
         _require_addresses(archive)
         root = absolute(archive.landing)
         universe_of = partial(_universe, settings, exchange)
-        found = land_archive(http, archive, universe_of, stop, doubts())
+        found = land_archive(http, archive, universe_of, stop, doubts)
         account, listed, unexpected = found.account, found.listed, found.unexpected
         files, universe, names = account.files, found.universe, found.names
     else:

@@ -18,8 +18,10 @@ from lakehouse.tasks import TaskContext
 
 _RUN = ("run_id", "listed_at")
 
+SymbolRow = dict[str, Any]
 
-def named_symbols(listed: Listed, names: Iterable[str] = ()) -> dict[str, dict[str, Any]]:
+
+def named_symbols(listed: Listed, names: Iterable[str] = ()) -> dict[str, SymbolRow]:
     """Symbol -> its first and last month, number of files and missing periods.
 
     A period is missing when the symbol has a file before and one after it: a month without any
@@ -46,7 +48,7 @@ def named_symbols(listed: Listed, names: Iterable[str] = ()) -> dict[str, dict[s
     }
 
 
-def known_symbols(context: TaskContext) -> dict[str, dict[str, Any]]:
+def known_symbols(context: TaskContext) -> dict[str, SymbolRow]:
     """What the table says of each symbol of the run's market and interval, as `named_symbols`."""
     if not context.lake.exists(ARCHIVE_SYMBOLS):
         return {}
@@ -58,9 +60,7 @@ def known_symbols(context: TaskContext) -> dict[str, dict[str, Any]]:
     }
 
 
-def record_symbols(
-    context: TaskContext, source: Source, known: Mapping[str, Mapping[str, Any]]
-) -> int:
+def record_symbols(context: TaskContext, source: Source, known: Mapping[str, SymbolRow]) -> int:
     """Write what is new or changed; returns the number of symbols that are.
 
     A symbol that a listing names no more, or whose files it does not list this time, stays as it

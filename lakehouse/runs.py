@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -96,41 +95,16 @@ class TaskRun:
     interval: str
 
 
-def is_recorded(
-    spark: SparkSession, settings: Settings, run_id: str, job: str, tasks: Collection[str]
-) -> bool:
-    """Whether a row of one of these tasks is there; makes the table unless it is."""
-    lake = Lake(spark, settings.warehouse, settings.catalog)
-    if lake.create(TASK_RUNS):
-        return False
-    return not lake.read_own(TASK_RUNS).where(_rows_of(run_id, job, tasks)).isEmpty()
-
-
-def record(
-    spark: SparkSession,
-    settings: Settings,
-    *runs: TaskRun,
-    is_again: Callable[[], bool] | None = None,
-) -> None:
-    """Write rows of one run of a job; an older row of the same task in it is replaced.
-
-    Args:
-        spark: The session.
-        settings: Name the warehouse.
-        runs: The rows.
-        is_again: What `is_recorded` says of them, for a caller who has asked before.
-    """
+def record(spark: SparkSession, settings: Settings, *runs: TaskRun) -> None:
+    """Write rows of one run of a job; an older row of the same task in it is replaced."""
     if not runs:
         return
-    run_id, job, tasks = runs[0].run_id, runs[0].job, {run.task for run in runs}
     lake = Lake(spark, settings.warehouse, settings.catalog)
     frame = lake.frame(TASK_RUNS, [asdict(run) for run in runs])
-    if is_recorded(spark, settings, run_id, job, tasks) if is_again is None else is_again():
-        lake.replace(TASK_RUNS, frame, where=_rows_of(run_id, job, tasks))
-    else:
-        lake.append(TASK_RUNS, frame)
-
-
-def _rows_of(run_id: str, job: str, tasks: Collection[str]) -> str:
+    tasks = is_in("task", {run.task for run in runs})
     # Two jobs may have a run of the same name: schedulers count each for itself.
-    return f"{equals({'run_id': run_id, 'job': job})} AND {is_in('task', tasks)}"
+    same = f"{equals({'run_id': runs[0].run_id, 'job': runs[0].job})} AND {tasks}"
+    if lake.create(TASK_RUNS) or lake.read_own(TASK_RUNS).where(same).isEmpty():
+        lake.append(TASK_RUNS, frame)
+    else:
+        lake.replace(TASK_RUNS, frame, where=same)

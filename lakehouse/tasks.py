@@ -11,11 +11,9 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING
 
 from tenacity import (
@@ -30,7 +28,7 @@ from lakehouse.errors import WriteConflict, in_one_line
 from lakehouse.invocation import Invocation, task_command
 from lakehouse.locks import alone
 from lakehouse.logs import about, configure_logs, event, subject
-from lakehouse.runs import TaskRun, is_recorded, record
+from lakehouse.runs import TaskRun, record
 from lakehouse.session import spark_session
 from lakehouse.settings import Settings
 from lakehouse.tables import Lake
@@ -188,22 +186,6 @@ class Task:
             wait=wait_random_exponential(max=10),
             reraise=True,
         )
-        with ThreadPoolExecutor(1, thread_name_prefix="record") as beside:
-            # Asked while the task works: the answer takes longer than to write the row.
-            again = beside.submit(is_recorded, spark, settings, run_id, job, [self.name])
-            # Tasks that end at once meet in one table.
-            write = partial(attempts.copy(), record, spark, settings, is_again=again.result)
-            return self._attempted(spark, settings, run_id, job, attempts, write)
-
-    def _attempted(
-        self,
-        spark: SparkSession,
-        settings: Settings,
-        run_id: str,
-        job: str,
-        attempts: Retrying,
-        write: Callable[[TaskRun], None],
-    ) -> TaskRun:
         started = datetime.now(UTC)
         context = self._context(spark, settings, run_id, job, started)
         earlier: list[Lake] = []
@@ -220,14 +202,14 @@ class Task:
             failed = _task_run(context, "failed", TaskOutcome(in_one_line(error)), earlier=earlier)
             # What stopped the task must not be hidden by what then stops its record.
             try:
-                write(failed)
+                attempts.copy()(record, spark, settings, failed)
             except Exception as hidden:  # noqa: BLE001 - whatever it is, the task's own is raised
                 log.error("%s: the failure is not recorded: %s", self.name, in_one_line(hidden))
             raise
         unchanged = outcome.unchanged and not any(lake.written_versions for lake in earlier)
         status = "unchanged" if unchanged else "succeeded"
         run = _task_run(context, status, outcome, context.lake.rows_read(), earlier)
-        write(run)
+        attempts.copy()(record, spark, settings, run)  # tasks that end at once meet in one table
         return run
 
     def skipped(self, spark: SparkSession, given: Invocation, why: str) -> TaskRun:

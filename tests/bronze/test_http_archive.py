@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import bronze.ingest
 from bronze.contracts import (
     ARCHIVE_FILES,
     ARCHIVE_SYMBOLS,
@@ -17,7 +18,7 @@ from bronze.contracts import (
     REJECTED_LINES,
 )
 from bronze.ingest import run_ingest_archive
-from bronze.source import open_source
+from bronze.source import Source, open_source
 from bronze.tasks import ingest_archive
 from lakehouse.errors import ArchiveError
 from lakehouse.settings import Settings
@@ -208,6 +209,35 @@ def universe_at(lake: Lake, spark: "SparkSession", moment: str) -> list[str]:
     assert "2026-06-30" in query
     found: list[Any] = spark.sql(query.replace("2026-06-30", moment)).collect()
     return [row[0] for row in found]
+
+
+def test_symbols_that_another_run_records_during_a_landing_stay_as_they_are(
+    spark: "SparkSession",
+    base_settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    root = tmp_path / "archive"
+    for name in ("BTCUSDT", "ETHUSDT"):
+        put_file(root, name, "2025-01", as_csv(month_of_candles("2025-01", 24)), interval="1d")
+    settings = lake_of(base_settings, tmp_path, root, "1d")
+    with served(root) as archive, interpreted(spark):
+        every = over_http(settings, archive, tmp_path)
+        one = over_http(settings, archive, tmp_path, mode="symbols", symbols=("BTCUSDT",))
+
+        def landed(*arguments: Any) -> Source:
+            source = open_source(*arguments)
+            monkeypatch.undo()
+            ingest(spark, every, "of all")
+            return source
+
+        monkeypatch.setattr(bronze.ingest, "open_source", landed)
+        ingest(spark, one, "of one")
+    recorded = rows(Lake(spark, every.warehouse), ARCHIVE_SYMBOLS)
+    assert {row["symbol"]: (row["first_month"], row["run_id"]) for row in recorded} == {
+        "BTCUSDT": ("2025-01", "of all"),
+        "ETHUSDT": ("2025-01", "of all"),
+    }
 
 
 def test_a_file_that_cannot_be_had_is_in_the_ledger_with_its_reason(

@@ -240,7 +240,7 @@ def jobs_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(runner, "load_task", made.__getitem__)
     monkeypatch.setattr(runner, "spark_session", lambda _: nullcontext(None))
     for module in (runner, tasks):
-        monkeypatch.setattr(module, "record", lambda *_, **__: None)
+        monkeypatch.setattr(module, "record", lambda *_: None)
 
     def body(key: str, *after: str) -> dict[str, Any]:
         return {
@@ -390,7 +390,7 @@ def test_report_runs_its_task_with_the_same_settings(
     made = Task("report", "R.", write)
     monkeypatch.setattr(cli, "load_task", {"report": made}.__getitem__)
     monkeypatch.setattr(tasks, "spark_session", lambda _: nullcontext(None))
-    monkeypatch.setattr(tasks, "record", lambda spark, settings, run, **_: runs.append(run))
+    monkeypatch.setattr(tasks, "record", lambda spark, settings, run: runs.append(run))
     (tmp_path / "gold" / "index_weights" / "_delta_log").mkdir(parents=True)
     (tmp_path / "gold" / "index_weights" / "_delta_log" / "0.json").touch()
     result = call("report", "--set", f"warehouse={tmp_path}", "--set", "report.folder=there")

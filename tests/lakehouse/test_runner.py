@@ -57,7 +57,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[TaskRun]:
     runs: list[TaskRun] = []
     monkeypatch.setattr(runner, "spark_session", lambda _: nullcontext(None))
 
-    def keep(_: object, __: object, *done: TaskRun, **___: object) -> None:
+    def keep(_: object, __: object, *done: TaskRun) -> None:
         runs.extend(done)
 
     monkeypatch.setattr(runner, "record", keep)

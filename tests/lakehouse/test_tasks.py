@@ -106,7 +106,7 @@ def test_what_stopped_a_task_is_raised_even_if_it_cannot_be_recorded(
     def fail(_: TaskContext) -> TaskOutcome:
         raise NotEnoughData("the reason")
 
-    def full(*_: object, **__: object) -> None:
+    def full(*_: object) -> None:
         raise OSError("no space left on device")
 
     monkeypatch.setattr(tasks, "record", full)
@@ -133,7 +133,7 @@ def test_a_task_that_another_run_got_ahead_of_is_planned_again(
             raise WriteConflict("another run changed the same rows")
         return TaskOutcome("written")
 
-    monkeypatch.setattr(tasks, "record", lambda spark, settings, run, **_: runs.append(run))
+    monkeypatch.setattr(tasks, "record", lambda spark, settings, run: runs.append(run))
     monkeypatch.setattr(tasks, "wait_random_exponential", lambda **_: wait_none())
     monkeypatch.setattr(Lake, "rows_read", lambda _: 7)
     nothing: Any = None  # no session is asked for anything
