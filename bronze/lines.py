@@ -248,6 +248,7 @@ def _read_numbers(data: bytes) -> pa.Table:
         use_threads=False, block_size=len(data) + 1, column_names=[*_COLUMNS, "ignore"]
     )
     # The streaming reader parses in this thread; read_csv hands the bytes to another and waits.
+    # Another reads ahead all the same, and may hold the file when the reader is done.
     with csv.open_csv(
         arrow_file(data), read_options=read, parse_options=_PARSE, convert_options=_CONVERT
     ) as reader:

@@ -97,6 +97,7 @@ class Lake:
         self.written_versions: dict[str, int] = {}
         self.rows_written: int | None = 0
         self._own: defaultdict[str, set[int]] = defaultdict(set)
+        self._counting = Lock()  # a task may commit in two threads
 
     def name(self, contract: TableContract) -> str:
         """What SQL calls the table: by its folder, or by its name in the catalog."""
@@ -406,8 +407,9 @@ class Lake:
         if own is None:
             return None
         rows = _rows_of_commit(own)
-        known = self.rows_written is not None and rows is not None
-        self.rows_written = (self.rows_written or 0) + (rows or 0) if known else None
+        with self._counting:
+            known = self.rows_written is not None and rows is not None
+            self.rows_written = (self.rows_written or 0) + (rows or 0) if known else None
         self._own[contract.full_name].add(int(own["version"]))
         return int(own["version"])
 
