@@ -279,21 +279,23 @@ def compare(archive: Path, runs: int, only: tuple[str, ...], rows: str) -> None:
             take_turns(minutes, "1m", runs, only or tuple(VARIANTS))
 
 
+def in_a_new_process(*arguments: object) -> list[float]:
+    """What a command of this script prints in its last line, as JSON."""
+    command = [sys.executable, __file__, *map(str, arguments)]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    figures: list[float] = json.loads(done.stdout.splitlines()[-1])
+    return figures
+
+
 def take_turns(archive: Path, interval: str, runs: int, variants: tuple[str, ...]) -> None:
     """Run the variants in turn and print a table."""
     found = defaultdict(list)
     for _ in range(runs):
         for variant in variants:
             place = Path(tempfile.mkdtemp())
-            command = [sys.executable, __file__, "one", variant, str(archive), interval]
-            done = subprocess.run(
-                [*command, str(place / "lake")],
-                cwd=ROOT,
-                check=True,
-                capture_output=True,
-                text=True,
+            found[variant].append(
+                in_a_new_process("one", variant, archive, interval, place / "lake")
             )
-            found[variant].append(json.loads(done.stdout.splitlines()[-1]))
             shutil.rmtree(place)
     reference = found[variants[0]][0][4:6]
     print(
@@ -325,9 +327,7 @@ def unchanged(files: int, runs: int) -> None:
         found = defaultdict(list)
         for _ in range(runs):
             for number, place in places.items():
-                command = [sys.executable, __file__, "nothing-new", str(place)]
-                done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
-                found[number].append(json.loads(done.stdout.splitlines()[-1]))
+                found[number].append(in_a_new_process("nothing-new", place))
     print("| files | first run of a session, s | third, s |")
     print("| ---: | ---: | ---: |")
     for number, results in found.items():
@@ -342,16 +342,16 @@ def nothing_new(place: Path) -> None:
     from bronze.tasks import ingest_archive
     from lakehouse.session import spark_session
 
-    settings = ledger_settings(place)
+    settings = _settings(place / "archive", "4h", place / "lake")
     with spark_session(settings.spark) as spark:
-        times = []
-        for _ in range(3):
-            started = time.monotonic()
+
+        def run() -> None:
             done = ingest_archive.run(spark, settings, uuid.uuid4().hex, "")
-            times.append(time.monotonic() - started)
             if done.status != "unchanged":
                 raise SystemExit(done.message)
-    print(json.dumps(times))
+
+        times = [timed(run) for _ in range(3)]
+    print(json.dumps([wall for wall, _ in times]))
 
 
 def make_ledger(files: int, place: Path) -> None:
@@ -362,7 +362,7 @@ def make_ledger(files: int, place: Path) -> None:
     from lakehouse.session import spark_session
     from lakehouse.tables import Lake
 
-    months = [f"{year}-{month:02d}" for year in range(2018, 2026) for month in range(1, 13)]
+    months = [f"{year}-{month:02d}" for year in range(2020, 2028) for month in range(1, 13)]
     told = []
     for n in range(files):
         symbol, month = f"S{n // len(months)}USDT", months[n % len(months)]
@@ -393,24 +393,11 @@ def make_ledger(files: int, place: Path) -> None:
                 "ingested_at": datetime(2026, 1, 1, tzinfo=UTC),
             }
         )
-    settings = ledger_settings(place)
+    settings = _settings(place / "archive", "4h", place / "lake")
     with spark_session(settings.spark) as spark:
         lake = Lake(spark, settings.warehouse)
         lake.append(ARCHIVE_FILES, lake.frame(ARCHIVE_FILES, told))
         ingest_archive.run(spark, settings, "the first, which names the symbols", "")
-
-
-def ledger_settings(place: Path) -> Settings:
-    """Of a run in a place that `make_ledger` made."""
-    overrides = {
-        "archive.url": place / "archive",
-        "archive.start": "2018-01",
-        "archive.end": "2025-12",
-        "warehouse": place / "lake",
-    }
-    return load_settings(
-        ROOT / "conf" / "sample.yaml", [f"{key}={value}" for key, value in overrides.items()]
-    )
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from bronze.http import Sleep
 from bronze.landing import LandingAccount
 from bronze.ledger import Ledger
 from bronze.plan import (
+    NO_DOUBTS,
     Doubts,
     Hole,
     LedgerEntry,
@@ -97,8 +98,11 @@ def _opened(
     context: TaskContext, sleep: Sleep | None
 ) -> tuple[Source, Ledger, Mapping[str, SymbolRow]]:
     """The archive, and what bronze knows of its files and symbols."""
-    if not context.settings.archive.is_folder:
-        source = open_source(context, sleep, doubts_of(Ledger.read(context).entries))
+    archive = context.settings.archive
+    if not archive.is_folder:
+        # Of an object store, nothing is landed that could be in doubt.
+        doubts = doubts_of(Ledger.read(context).entries) if archive.is_http else NO_DOUBTS
+        source = open_source(context, sleep, doubts)
         # The listing may have taken minutes and the landing hours.
         return source, Ledger.read(context), known_symbols(context)
     with ThreadPoolExecutor(_BESIDE, thread_name_prefix="ingest") as beside:

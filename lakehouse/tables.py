@@ -437,7 +437,7 @@ def require_tables(warehouse: str) -> None:
     """
     if not is_uri(warehouse) and not _local_tables(warehouse):
         raise TableError(
-            f"no tables in {Path(warehouse).absolute()}: run `candlelake run medallion` first, or "
+            f"no tables in {absolute(warehouse)}: run `candlelake run medallion` first, or "
             "name the warehouse with --set warehouse=…"
         )
 

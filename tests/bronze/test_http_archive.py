@@ -66,6 +66,12 @@ def publish(root: Path) -> None:
     put_file(root, "HTMLUSDT", "2025-01", b"<html>busy</html>", zipped=False)
 
 
+def publish_january(root: Path, *symbols: str) -> None:
+    """A month of daily candles, the same for each symbol."""
+    for name in symbols:
+        put_file(root, name, "2025-01", as_csv(month_of_candles("2025-01", 24)), interval="1d")
+
+
 def over_http(
     settings: Settings, archive: ServedArchive, base: Path, **universe: object
 ) -> Settings:
@@ -148,8 +154,7 @@ def test_a_universe_of_today_is_kept_for_another_day(
     spark: "SparkSession", base_settings: Settings, tmp_path: Path
 ) -> None:
     root = tmp_path / "archive"
-    for name in ("JUPUSDT", "OLDUSDT", "ADAEUR", "GONEUSDT"):
-        put_file(root, name, "2025-01", as_csv(month_of_candles("2025-01", 24)), interval="1d")
+    publish_january(root, "JUPUSDT", "OLDUSDT", "ADAEUR", "GONEUSDT")
     settings = lake_of(base_settings, tmp_path, root, "1d")
     with served(root) as archive, interpreted(spark):
         remote = over_http(settings, archive, tmp_path, mode="all-usdt")
@@ -218,8 +223,7 @@ def test_symbols_that_another_run_records_during_a_landing_stay_as_they_are(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     root = tmp_path / "archive"
-    for name in ("BTCUSDT", "ETHUSDT"):
-        put_file(root, name, "2025-01", as_csv(month_of_candles("2025-01", 24)), interval="1d")
+    publish_january(root, "BTCUSDT", "ETHUSDT")
     settings = lake_of(base_settings, tmp_path, root, "1d")
     with served(root) as archive, interpreted(spark):
         every = over_http(settings, archive, tmp_path)
@@ -244,8 +248,7 @@ def test_a_file_that_cannot_be_had_is_in_the_ledger_with_its_reason(
     spark: "SparkSession", base_settings: Settings, tmp_path: Path
 ) -> None:
     root = tmp_path / "archive"
-    for name in ("BTCUSDT", "ETHUSDT"):
-        put_file(root, name, "2025-01", as_csv(month_of_candles("2025-01", 24)), interval="1d")
+    publish_january(root, "BTCUSDT", "ETHUSDT")
     settings = lake_of(base_settings, tmp_path, root, "1d")
     with served(root) as archive, interpreted(spark):
         remote = over_http(settings, archive, tmp_path)
