@@ -11,12 +11,13 @@ import fcntl
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from threading import Event, Lock
 
-from lakehouse.errors import EnvironmentProblem
+from lakehouse.errors import EnvironmentProblem, JobError
 from lakehouse.interruption import stop_event
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ def by_one_process(warehouse: str, name: str) -> Iterator[None]:
     stop = stop_event()  # before another thread is waited for, which may wait for another process
     with turn.changing:
         if not turn.users:
-            turn.handle = _acquired(path, stop)
+            turn.handle = _acquired(path, partial(_wait_for, path=path, stop=stop))
         turn.users += 1
     try:
         yield
@@ -70,24 +71,55 @@ def alone(warehouse: str, name: str) -> Iterator[None]:
         warehouse: A folder.
         name: What is done, for the waiting one's log line.
     """
-    handle = _acquired(_path(warehouse, name), stop_event())
+    path = _path(warehouse, name)
+    handle = _acquired(path, partial(_wait_for, path=path, stop=stop_event()))
     try:
         yield
     finally:
         _release(handle)
 
 
+@contextmanager
+def going_on(warehouse: str, run_id: str) -> Iterator[None]:
+    """Let others see that a run of a job is going on, as long as the block does.
+
+    Args:
+        warehouse: A folder.
+        run_id: The run.
+
+    Raises:
+        JobError: It is going on already.
+    """
+    path = _path(warehouse, f"run-{run_id}")
+    handle = _acquired(path, partial(_take, run_id=run_id))
+    try:
+        yield
+    finally:
+        if handle is not None:
+            # Before the lock is given back. Another process that has opened the file has the run to
+            # itself all the same: a name is made by one process, and all others resume it.
+            path.unlink(missing_ok=True)
+        _release(handle)
+
+
+def _take(handle: int, run_id: str) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise JobError(f"run {run_id} is going on: wait until it has ended") from None
+
+
 def _path(warehouse: str, name: str) -> Path:
     return Path(warehouse).absolute() / FOLDER / name
 
 
-def _acquired(path: Path, stop: Event) -> int | None:
-    """A handle that holds the lock, once it is free; None where files cannot be locked."""
+def _acquired(path: Path, lock: Callable[[int], None]) -> int | None:
+    """A handle that holds the lock, as `lock` takes it; None where files cannot be locked."""
     handle = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        _wait_for(handle, path, stop)
+        lock(handle)
     except OSError as error:
         _release(handle)
         why = error.strerror or error

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ from lakehouse.interruption import interrupt
 from lakehouse.invocation import Invocation
 from lakehouse.job_file import AT_LEAST_ONE_SUCCESS
 from lakehouse.jobs import Job, JobTask, load_task
+from lakehouse.locks import going_on
 from lakehouse.logs import about, event
 from lakehouse.runs import SUCCESSES, record
 from lakehouse.session import spark_session
@@ -104,7 +106,8 @@ def run_job(
 
     Raises:
         EnvironmentProblem: The session does not start.
-        JobError: A task names an entry point, a reference or a parameter that does not exist.
+        JobError: A task names an entry point, a reference or a parameter that does not exist, or
+            another process is at this very run.
     """
     # Everything that can be wrong in the file is found before the session starts.
     loaded = {task.key: load_task(task.entry_point) for task in job.tasks}
@@ -115,7 +118,7 @@ def run_job(
     with about(run_id=run_id, job=job.name):
         log.info("run %s of job %s: starting Spark", run_id, job.name, extra=event("run_started"))
         started = time.monotonic()
-        with spark_session(settings.spark) as spark:
+        with spark_session(settings.spark) as spark, _going_on(settings, run_id):
             session_seconds = time.monotonic() - started
             log.info("Spark is ready after %.0f s", session_seconds)
 
@@ -136,6 +139,10 @@ def run_job(
         ended = event("run_ended", ok=result.ok, seconds=round(seconds, 1))
         log.info("run %s ended after %.0f s: %s", run_id, seconds, result.counts, extra=ended)
     return result
+
+
+def _going_on(settings: Settings, run_id: str) -> AbstractContextManager[None]:
+    return going_on(settings.warehouse, run_id) if settings.has_folder else nullcontext()
 
 
 def _told(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from lakehouse.contracts import Column, TableContract
 from lakehouse.settings import Settings
@@ -95,6 +97,17 @@ class TaskRun:
     interval: str
 
 
+# Runs that this process has named, and the (job, task) that it has recorded of each.
+_own: dict[str, set[tuple[str, str]]] = {}
+
+
+def new_run_id(now: datetime) -> str:
+    """A run id that sorts by time: `20250201T030405Z-1a2b3c4d`."""
+    run_id = f"{now:%Y%m%dT%H%M%SZ}-{uuid4().hex[:8]}"
+    _own[run_id] = set()
+    return run_id
+
+
 def record(spark: SparkSession, settings: Settings, *runs: TaskRun) -> None:
     """Write rows of one run of a job; an older row of the same task in it is replaced."""
     if not runs:
@@ -104,7 +117,23 @@ def record(spark: SparkSession, settings: Settings, *runs: TaskRun) -> None:
     tasks = is_in("task", {run.task for run in runs})
     # Two jobs may have a run of the same name: schedulers count each for itself.
     same = f"{equals({'run_id': runs[0].run_id, 'job': runs[0].job})} AND {tasks}"
-    if lake.create(TASK_RUNS) or lake.read_own(TASK_RUNS).where(same).isEmpty():
-        lake.append(TASK_RUNS, frame)
+    are_first = _are_first(settings, runs) or lake.create(TASK_RUNS)
+    if are_first or lake.read_own(TASK_RUNS).where(same).isEmpty():
+        lake.append_untraced(TASK_RUNS, frame)
     else:
         lake.replace(TASK_RUNS, frame, where=same)
+
+
+def _are_first(settings: Settings, runs: Sequence[TaskRun]) -> bool:
+    """Whether no rows of these tasks can be there: looking for them takes a second of each task.
+
+    What was named here, no other process has recorded: none resumes a run that is going on, where
+    a folder's locks tell that it is.
+    """
+    recorded = _own.get(runs[0].run_id)
+    if recorded is None or not settings.has_folder:
+        return False
+    tasks = {(run.job, run.task) for run in runs}
+    are_first = recorded.isdisjoint(tasks)
+    recorded |= tasks  # also of a write that then fails: its next attempt looks
+    return are_first

@@ -8,6 +8,7 @@ that the task's results can be traced and had again.
 from __future__ import annotations
 
 import logging
+import re
 import time
 import uuid
 from collections import defaultdict
@@ -45,7 +46,7 @@ _created: WeakKeyDictionary[SparkSession, dict[str, TableContract]] = WeakKeyDic
 # Tables that a session has seen more than the creation of.
 _written: WeakKeyDictionary[SparkSession, set[str]] = WeakKeyDictionary()
 
-_CREATION = f"{0:020}.json"
+_COMMIT = re.compile(r"[0-9]{20}\.json")
 
 _renewing = Lock()
 
@@ -147,7 +148,7 @@ class Lake:
     def version(self, contract: TableContract) -> int:
         """The table's newest Delta version."""
         self.create(contract)
-        return self._newest(self.name(contract))
+        return self._newest(contract.full_name)
 
     def changed_since(self, contract: TableContract, version: int) -> bool:
         """Whether a commit after a version may have changed rows."""
@@ -163,7 +164,9 @@ class Lake:
         """
         newest = self.version(contract)
         later = self._history(self.name(contract), newest - version) if newest > version else []
-        if len(later) < newest - version:
+        known = {int(row["version"]) for row in later}
+        # Also when another commit has come since, and taken the place of the oldest.
+        if not known.issuperset(range(version + 1, newest + 1)):
             return None
         return {int(row["version"]) for row in later if row["operation"] not in _UPKEEP}
 
@@ -200,6 +203,12 @@ class Lake:
     def append(self, contract: TableContract, frame: DataFrame) -> int:
         """Add rows in one commit; returns its Delta version."""
         return self._write(contract, frame, where=None)
+
+    def append_untraced(self, contract: TableContract, frame: DataFrame) -> None:
+        """Add rows in one commit of which the task gives no account: nobody asks its version."""
+        conforming = self._conforming(contract, frame)
+        with self._alone(), _conflict_named(contract.full_name):
+            conforming.write.format("delta").mode("append").saveAsTable(self.name(contract))
 
     def replace(self, contract: TableContract, frame: DataFrame, where: str) -> int:
         """Put `frame` in the place of the rows that match `where`, in one commit.
@@ -265,7 +274,7 @@ class Lake:
 
     def _is_as_created(self, contract: TableContract) -> bool:
         if self._is_folder:
-            return _commits(Path(self._location(contract.full_name))) == [_CREATION]
+            return _commits(Path(self._location(contract.full_name))) == [0]
         return self.version(contract) == 0
 
     def _made(self, contract: TableContract, is_new: bool) -> StructType:
@@ -321,7 +330,7 @@ class Lake:
             WriteConflict: Another writer changed the table at the same time.
         """
         name = self._sql_name(table)
-        version, before = self._newest(name), self._size(name)
+        version, before = self._newest(table), self._size(name)
         with _conflict_named(table), self._alone():
             for statement in retention_statements(name, self._properties(name), retention_days):
                 self._spark.sql(statement)
@@ -330,7 +339,7 @@ class Lake:
             # Delta commits each VACUUM, also one that finds no file.
             if self._spark.sql(f"VACUUM {name} DRY RUN").take(1):
                 self._spark.sql(f"VACUUM {name}").collect()
-        newest = self._newest(name)
+        newest = self._newest(table)
         if newest == version:
             return before, before
         self.written_versions[table] = newest
@@ -345,10 +354,8 @@ class Lake:
         return TableSize(detail["numFiles"], detail["sizeInBytes"])
 
     def _write(self, contract: TableContract, frame: DataFrame, where: str | None) -> int:
-        self.create(contract)
         started = time.monotonic()
-        types = column_types(self._spark.table(self.name(contract)).schema)
-        conforming = conform(contract, frame, types)
+        conforming = self._conforming(contract, frame)
         version = None
         with self._alone():
             if where is not None and self.is_unwritten(contract):
@@ -360,6 +367,12 @@ class Lake:
         seconds = time.monotonic() - started
         log.debug("%s: version %d written in %.1f s", contract.full_name, version, seconds)
         return version
+
+    def _conforming(self, contract: TableContract, frame: DataFrame) -> DataFrame:
+        """A frame as the table takes it, which is there then."""
+        self.create(contract)
+        types = column_types(self._spark.table(self.name(contract)).schema)
+        return conform(contract, frame, types)
 
     def _commit_first(self, contract: TableContract, frame: DataFrame) -> int | None:
         """Append what would replace nothing, in a third of the time; None if another was first.
@@ -413,8 +426,11 @@ class Lake:
         self._own[contract.full_name].add(int(own["version"]))
         return int(own["version"])
 
-    def _newest(self, name: str) -> int:
-        return int(self._history(name, 1)[0]["version"])
+    def _newest(self, table: str) -> int:
+        if self._is_folder:
+            # What Delta looks at as well; its own answer takes half a second of each table read.
+            return max(_commits(Path(self._location(table))))
+        return int(self._history(self._sql_name(table), 1)[0]["version"])
 
     def _history(self, name: str, depth: int) -> list[Row]:
         return self._spark.sql(f"DESCRIBE HISTORY {name} LIMIT {depth}").collect()
@@ -485,9 +501,13 @@ def _local_tables(warehouse: str) -> list[str]:
     return sorted(f"{each.parent.name}.{each.name}" for each in folders if _commits(each))
 
 
-def _commits(folder: Path) -> list[str]:
-    """Files of a table's commits; none if a run was killed while it made the table."""
-    return [path.name for path in (folder / "_delta_log").glob("*.json")]
+def _commits(folder: Path) -> list[int]:
+    """Versions that a table's log has a file of; none if a run was killed while it made the table.
+
+    Delta deletes those that a later checkpoint has made superfluous, so never the newest.
+    """
+    files = (folder / "_delta_log").glob("*.json")
+    return [int(file.stem) for file in files if _COMMIT.fullmatch(file.name)]
 
 
 def _tables_at(spark: SparkSession, uri: str) -> list[str]:

@@ -392,7 +392,7 @@ def test_report_runs_its_task_with_the_same_settings(
     monkeypatch.setattr(tasks, "spark_session", lambda _: nullcontext(None))
     monkeypatch.setattr(tasks, "record", lambda spark, settings, run: runs.append(run))
     (tmp_path / "gold" / "index_weights" / "_delta_log").mkdir(parents=True)
-    (tmp_path / "gold" / "index_weights" / "_delta_log" / "0.json").touch()
+    (tmp_path / "gold" / "index_weights" / "_delta_log" / f"{0:020}.json").touch()
     result = call("report", "--set", f"warehouse={tmp_path}", "--set", "report.folder=there")
     assert (result.exit_code, result.stdout) == (0, "report/[1].html written\n")
     assert [context.settings.report.folder for context in seen] == ["there"]
@@ -422,7 +422,7 @@ def test_reproduce_shows_both_values_and_says_whether_they_differ(
 
     monkeypatch.setattr(cli, "load_reproduce", lambda: fit_again)
     (tmp_path / "ml" / "features" / "_delta_log").mkdir(parents=True)
-    (tmp_path / "ml" / "features" / "_delta_log" / "0.json").touch()
+    (tmp_path / "ml" / "features" / "_delta_log" / f"{0:020}.json").touch()
     result = call("reproduce", "models:/m@champion", "--set", f"warehouse={tmp_path}")
     assert asked == [str(tmp_path), "models:/m@champion"]
     assert "gbt: run [1]" in result.stdout

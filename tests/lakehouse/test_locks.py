@@ -12,9 +12,9 @@ from threading import Event
 import pytest
 
 from lakehouse import locks
-from lakehouse.errors import EnvironmentProblem
+from lakehouse.errors import EnvironmentProblem, JobError
 from lakehouse.interruption import interrupt
-from lakehouse.locks import alone, by_one_process
+from lakehouse.locks import alone, by_one_process, going_on
 
 Lock = Callable[[str, str], AbstractContextManager[None]]
 
@@ -104,6 +104,18 @@ def test_threads_share_what_their_process_holds_but_not_what_one_does_alone(
             assert waiting.seen.wait(60)
             assert not waiter.done()
         assert waiter.result(60)
+
+
+def test_a_run_is_seen_to_go_on_until_its_process_has_ended(tmp_path: Path) -> None:
+    with held_elsewhere(going_on, tmp_path) as process:
+        with pytest.raises(JobError, match="run work is going on: wait until it has ended"):
+            taken(going_on, tmp_path)
+        with going_on(str(tmp_path), "another"):
+            pass
+        process.kill()
+        process.wait()
+        assert taken(going_on, tmp_path)
+    assert list((tmp_path / "_locks").iterdir()) == []
 
 
 def test_a_place_that_cannot_be_locked_is_said_and_used(tmp_path: Path, waiting: Waiting) -> None:

@@ -17,7 +17,8 @@ from click.testing import CliRunner, Result
 from lakehouse import cli, resume, runner
 from lakehouse.contracts import Column, TableContract
 from lakehouse.errors import NotEnoughData
-from lakehouse.runs import TASK_RUNS, TaskRun, record
+from lakehouse.locks import going_on
+from lakehouse.runs import TASK_RUNS, TaskRun, new_run_id, record
 from lakehouse.settings import Settings, load_settings
 from lakehouse.tables import Lake
 from lakehouse.tasks import Task, TaskContext, TaskOutcome
@@ -233,6 +234,42 @@ def recorded(job: str, settings: Settings) -> TaskRun:
         market="um",
         interval="4h",
     )
+
+
+def test_a_run_that_goes_on_is_not_resumed(house: House, spark: SparkSession) -> None:
+    settings = load_settings(house.folder / "conf" / "sample.yaml")
+    settings = settings.model_copy(update={"warehouse": str(house.folder / "lake")})
+    assert house.call("run", "j").exit_code == 1
+    before = house.tasks()
+    run_id = before["first"]["run_id"]
+    with going_on(settings.warehouse, run_id):
+        refused = house.call("run", "j", "--resume")
+    assert refused.exit_code == 1
+    assert f"error: run {run_id} is going on: wait until it has ended" in refused.stderr
+    assert house.tasks() == before
+    assert not [each for each in (house.folder / "lake/_locks").iterdir() if run_id in each.name]
+
+
+@pytest.mark.parametrize("named_here", [True, False])
+def test_a_task_that_is_recorded_again_takes_the_place_of_its_row(
+    house: House, spark: SparkSession, named_here: bool
+) -> None:
+    settings = load_settings(house.folder / "conf" / "sample.yaml")
+    settings = settings.model_copy(update={"warehouse": str(house.folder / "lake")})
+    run_id = new_run_id(datetime.now(UTC)) if named_here else "given"
+    run = replace(recorded("j", settings), run_id=run_id)
+    others = [replace(run, task="second"), replace(run, task="third", status="skipped")]
+    record(spark, settings, run)
+    record(spark, settings, *others)
+    record(spark, settings, replace(run, status="failed"))
+    record(spark, settings, replace(run, message="again"))
+    record(spark, settings, replace(others[0], message="again"), others[1])
+    told = {(task, row["status"], row["message"]) for task, row in house.tasks().items()}
+    assert told == {
+        ("first", "succeeded", "again"),
+        ("second", "succeeded", "again"),
+        ("third", "skipped", run.message),
+    }
 
 
 def test_two_jobs_may_have_a_run_of_one_name(house: House, spark: SparkSession) -> None:

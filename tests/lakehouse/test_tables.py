@@ -396,8 +396,29 @@ def test_a_warehouse_without_tables_is_said_early(tmp_path: Path) -> None:
         assert "candlelake run" in str(caught.value)
     require_tables("s3://bucket/lake")  # only Spark can look there
     (tmp_path / "gold" / "bars" / "_delta_log").mkdir()
-    (tmp_path / "gold" / "bars" / "_delta_log" / "0.json").touch()
+    (tmp_path / "gold" / "bars" / "_delta_log" / f"{0:020}.json").touch()
     require_tables(str(tmp_path))
+
+
+def test_the_newest_version_is_the_one_that_delta_tells(spark: SparkSession, lake: Lake) -> None:
+    for n in range(12):  # the tenth writes a checkpoint
+        assert lake.append(BARS, lake.frame(BARS, [row(n)])) == n + 1
+        newest = spark.sql(f"DESCRIBE HISTORY {lake.name(BARS)} LIMIT 1").collect()[0]["version"]
+        assert lake.version(BARS) == newest == n + 1
+    log = Path(lake.name(BARS).split("`")[1], "_delta_log")
+    assert list(log.glob("*.checkpoint.parquet"))
+    (log / f"{12:020}.{14:020}.compacted.json").touch()
+    (log / f".{14:020}.json.tmp").touch()
+    assert lake.version(BARS) == 12
+
+
+def test_rows_that_are_not_traced_are_there_and_not_counted(lake: Lake) -> None:
+    lake.append_untraced(BARS, lake.frame(BARS, [row(1), row(2)]))
+    assert sorted(each["id"] for each in rows_in(lake)) == [1, 2]
+    assert (lake.rows_written, lake.written_versions) == (0, {})
+    assert "price_positive" in refused(
+        lambda: lake.append_untraced(BARS, lake.frame(BARS, [row(3, price=-5.0)]))
+    )
 
 
 def test_rows_written_are_those_of_its_commits_alone(lake: Lake) -> None:
