@@ -11,7 +11,8 @@ start of a session are not counted; Candlelake's tables, its ledger and its chec
 must give the same number of rows and the same sum of closes.
 
 `unchanged` times a run that finds nothing new beside a ledger of many files, and beside one of a
-hundred in turn: each time three runs in the session of a new process.
+hundred in turn: each time three runs in the session of a new process. In turn with them, a session
+writes a row into a new Delta table and reads it, three times: what any run waits for.
 """
 
 import hashlib
@@ -24,7 +25,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import uuid
 import zipfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -326,13 +326,14 @@ def unchanged(files: int, runs: int) -> None:
             make_ledger(number, place)
         found = defaultdict(list)
         for _ in range(runs):
+            found["one row written and read"].append(in_a_new_process("one-row"))
             for number, place in places.items():
-                found[number].append(in_a_new_process("nothing-new", place))
-    print("| files | first run of a session, s | third, s |")
-    print("| ---: | ---: | ---: |")
-    for number, results in found.items():
+                found[f"{number:,} files"].append(in_a_new_process("nothing-new", place))
+    print("| | first of a session, s | third, s |")
+    print("| --- | ---: | ---: |")
+    for label, results in found.items():
         first, third = (statistics.median(result[n] for result in results) for n in (0, 2))
-        print(f"| {number:,} | {first:.1f} | {third:.1f} |")
+        print(f"| {label} | {first:.1f} | {third:.1f} |")
 
 
 @main.command()
@@ -340,13 +341,14 @@ def unchanged(files: int, runs: int) -> None:
 def nothing_new(place: Path) -> None:
     """Print the seconds of three runs in one session, as JSON."""
     from bronze.tasks import ingest_archive
+    from lakehouse.runs import new_run_id
     from lakehouse.session import spark_session
 
     settings = _settings(place / "archive", "4h", place / "lake")
     with spark_session(settings.spark) as spark:
 
         def run() -> None:
-            done = ingest_archive.run(spark, settings, uuid.uuid4().hex, "")
+            done = ingest_archive.run(spark, settings, new_run_id(datetime.now(UTC)), "")
             if done.status != "unchanged":
                 raise SystemExit(done.message)
 
@@ -354,10 +356,28 @@ def nothing_new(place: Path) -> None:
     print(json.dumps([wall for wall, _ in times]))
 
 
+@main.command()
+def one_row() -> None:
+    """Print the seconds of three times a new Delta table with a row, in one session, as JSON."""
+    from lakehouse.session import spark_session
+
+    with tempfile.TemporaryDirectory() as folder:
+        settings = _settings(Path(folder), "4h", Path(folder))
+        with spark_session(settings.spark) as spark:
+
+            def write_and_read(name: str) -> None:
+                spark.range(1).write.format("delta").saveAsTable(name)
+                assert spark.table(name).toArrow().num_rows == 1
+
+            names = [f"delta.`{folder}/{n}`" for n in range(3)]
+            times = [timed(partial(write_and_read, name)) for name in names]
+    print(json.dumps([wall for wall, _ in times]))
+
+
 def make_ledger(files: int, place: Path) -> None:
     """An archive of so many files of a byte, and a warehouse whose ledger knows them."""
     from bronze.archive import files_prefix, parse_key
-    from bronze.contracts import ARCHIVE_FILES
+    from bronze.contracts import ARCHIVE_FILES, KLINES
     from bronze.tasks import ingest_archive
     from lakehouse.session import spark_session
     from lakehouse.tables import Lake
@@ -396,6 +416,7 @@ def make_ledger(files: int, place: Path) -> None:
     settings = _settings(place / "archive", "4h", place / "lake")
     with spark_session(settings.spark) as spark:
         lake = Lake(spark, settings.warehouse)
+        lake.create(KLINES)
         lake.append(ARCHIVE_FILES, lake.frame(ARCHIVE_FILES, told))
         ingest_archive.run(spark, settings, "the first, which names the symbols", "")
 

@@ -30,7 +30,8 @@ from bronze.plan import (
     wanted_files,
 )
 from bronze.source import Source, open_source
-from bronze.symbols import SymbolRow, known_symbols, record_symbols
+from bronze.symbols import changed_symbols, known_symbols, record_symbols
+from lakehouse.collector import collector_paused
 from lakehouse.errors import ArchiveError
 from lakehouse.settings import Settings
 from lakehouse.tasks import TaskContext, TaskOutcome
@@ -72,52 +73,56 @@ def run_ingest_archive(context: TaskContext, sleep: Sleep | None = None) -> Task
             months and symbols.
         EnvironmentProblem: The landing folder of an http archive has no room.
     """
-    source, ledger, known = _opened(context, sleep)
-    plan = _plan(source, context.settings, doubts_of(ledger.entries))
+    source, ledger = _opened(context, sleep)
     with ThreadPoolExecutor(_BESIDE, thread_name_prefix="ingest") as beside:
+        with collector_paused():
+            knowing = beside.submit(known_symbols, context)
+            plan = _plan(source, context.settings, doubts_of(ledger.entries))
+            loaded, due = _due(context, plan, ledger)
+            changed = changed_symbols(source, knowing.result())
         # Made while the first lines are read; what fails here fails again where it is used.
-        naming = beside.submit(record_symbols, context, source, known)
+        naming = beside.submit(record_symbols, context, changed)
         if not ledger.entries:
             for contract in (ARCHIVE_FILES, REJECTED_LINES):
                 beside.submit(context.lake.create, contract)
-        due, loaded = _load(context, plan, ledger)
-    named = naming.result()
+        loaded += load_files(context, source.root, due, ledger)
+    naming.result()
     # Months that have turned out to be broken: their days, if the archive has any.
     doubts = doubts_of(ledger.entries)
     archive = context.settings.archive
     if hidden_days(plan.source.listed, plan.files, archive.start, archive.end, doubts):
         again = open_source(context, sleep, doubts).after(plan.source)
         plan = _plan(again, context.settings, doubts)
-        also_due, also_loaded = _load(context, plan, ledger)
-        due, loaded = due | also_due, loaded + also_loaded
+        undone, also_due = _due(context, plan, ledger)
+        loaded += undone + load_files(context, again.root, also_due, ledger)
+        due += also_due
     withdrawn = forget_withdrawn(context, _unlisted(plan.source, ledger.entries), ledger)
-    return _outcome(plan, ledger.entries, due, loaded, named, withdrawn)
+    read = {file.key.source_file for file in due}
+    return _outcome(plan, ledger.entries, read, loaded, len(changed), withdrawn)
 
 
-def _opened(
-    context: TaskContext, sleep: Sleep | None
-) -> tuple[Source, Ledger, Mapping[str, SymbolRow]]:
-    """The archive, and what bronze knows of its files and symbols."""
+def _opened(context: TaskContext, sleep: Sleep | None) -> tuple[Source, Ledger]:
+    """The archive, and what bronze knows of its files."""
     archive = context.settings.archive
     if not archive.is_folder:
         # Of an object store, nothing is landed that could be in doubt.
         doubts = doubts_of(Ledger.read(context).entries) if archive.is_http else NO_DOUBTS
         source = open_source(context, sleep, doubts)
         # The listing may have taken minutes and the landing hours.
-        return source, Ledger.read(context), known_symbols(context)
-    with ThreadPoolExecutor(_BESIDE, thread_name_prefix="ingest") as beside:
+        return source, Ledger.read(context)
+    with ThreadPoolExecutor(1, thread_name_prefix="ingest") as beside, collector_paused():
         reading = beside.submit(Ledger.read, context)
-        knowing = beside.submit(known_symbols, context)
-        return open_source(context, sleep), reading.result(), knowing.result()
+        return open_source(context, sleep), reading.result()
 
 
-def _load(context: TaskContext, plan: _Plan, ledger: Ledger) -> tuple[set[str], Loaded]:
-    """Load what the ledger lacks; returns the names of the files that were read as well."""
+def _due(
+    context: TaskContext, plan: _Plan, ledger: Ledger
+) -> tuple[Loaded, tuple[ListedFile, ...]]:
+    """What had to be undone before anything is loaded, and the files to read now."""
     undone = undo_half_done(context, ledger)
     due = needs_reading(plan.files, ledger.entries)
     log.info("%d files wanted, %d of them to be read", len(plan.files), len(due))
-    loaded = load_files(context, plan.source.root, due, ledger)
-    return {file.key.source_file for file in due}, loaded + Loaded(undone=undone)
+    return Loaded(undone=undone), due
 
 
 def _unlisted(source: Source, ledger: Mapping[str, LedgerEntry]) -> list[str]:
@@ -148,9 +153,9 @@ def _plan(source: Source, settings: Settings, doubts: Doubts) -> _Plan:
 def _outcome(
     plan: _Plan,
     ledger: Mapping[str, LedgerEntry],
-    due: Collection[str],
+    read: Collection[str],
     loaded: Loaded,
-    new_symbols: int,
+    changed_symbols: int,
     withdrawn: Collection[str],
 ) -> TaskOutcome:
     # A daily file whose month is there as a whole may never have been read.
@@ -158,7 +163,7 @@ def _outcome(
     rows = [ledger[key] for key in keys]
     failed = {key: ledger[key] for key in keys if ledger[key].status != "ingested"}
     figures = {
-        "files": f"{len(plan.files):,} ({len(plan.files) - len(due):,} unchanged)",
+        "files": f"{len(plan.files):,} ({len(plan.files) - len(read):,} unchanged)",
         "rows": f"{sum(row.rows for row in rows):,}",
         "symbols": f"{len(plan.source.universe.symbols):,}",
         "rejected lines": f"{sum(row.rejected_lines for row in rows):,}",
@@ -195,7 +200,7 @@ def _outcome(
         message = f"all {total:,} files unchanged"
     else:
         message = f"{loaded.files:,} of {total:,} files new or changed, {len(failed):,} failed"
-    also = loaded.undone or withdrawn or new_symbols or plan.source.has_snapshot
+    also = loaded.undone or withdrawn or changed_symbols or plan.source.has_snapshot
     is_unchanged = not (written or also)
     return TaskOutcome(message, figures, unchanged=is_unchanged)
 

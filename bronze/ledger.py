@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import fields
+from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
@@ -57,7 +58,6 @@ class Ledger:
     """The rows of one market and interval, keyed by source file.
 
     Attributes:
-        entries: What the plan needs to know of each file.
         klines_seen: Version of bronze.klines before the ledger was read.
     """
 
@@ -66,10 +66,15 @@ class Ledger:
         self.klines_seen = klines_version
         self._klines_versions: dict[str, int] = {}
         self._written: dict[str, LedgerRow] = {}
-        columns = [table[name].to_pylist() for name in _ENTRY]
-        self.entries: dict[str, LedgerEntry] = {
+
+    # Not in the thread that reads the table: it would keep the one that lists the folder waiting.
+    @cached_property
+    def entries(self) -> dict[str, LedgerEntry]:
+        """What the plan needs to know of each file."""
+        columns = [self._read[name].to_pylist() for name in _ENTRY]
+        return {
             name: LedgerEntry(*values)
-            for name, *values in zip(table["source_file"].to_pylist(), *columns, strict=True)
+            for name, *values in zip(self._read["source_file"].to_pylist(), *columns, strict=True)
         }
 
     @classmethod

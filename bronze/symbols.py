@@ -7,7 +7,7 @@ requests than the data. The others are there by name.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bronze.contracts import ARCHIVE_SYMBOLS
@@ -60,25 +60,27 @@ def known_symbols(context: TaskContext) -> dict[str, SymbolRow]:
     }
 
 
-def record_symbols(context: TaskContext, source: Source, known: Mapping[str, SymbolRow]) -> int:
-    """Write what is new or changed; returns the number of symbols that are.
+def changed_symbols(source: Source, known: Mapping[str, SymbolRow]) -> list[SymbolRow]:
+    """What is new or changed, as `named_symbols`.
 
     A symbol that a listing names no more, or whose files it does not list this time, stays as it
     was: its candles are still there.
 
     Args:
-        context: The task.
         source: What the archive holds.
         known: What the table says, as `known_symbols`.
     """
-    scope = context.settings.scope
     others = source.names - {*source.universe.absent, *known}
-    changed = [
-        {**row, **scope, "run_id": context.run_id, "listed_at": context.now}
-        for symbol, row in named_symbols(source.listed, others).items()
-        if row != known.get(symbol)
-    ]
-    if changed:
-        where = f"{equals(scope)} AND {is_in('symbol', {row['symbol'] for row in changed})}"
-        context.lake.replace(ARCHIVE_SYMBOLS, context.lake.frame(ARCHIVE_SYMBOLS, changed), where)
-    return len(changed)
+    named = named_symbols(source.listed, others)
+    return [row for symbol, row in named.items() if row != known.get(symbol)]
+
+
+def record_symbols(context: TaskContext, changed: Sequence[SymbolRow]) -> None:
+    """Write what `changed_symbols` found."""
+    if not changed:
+        return
+    scope = context.settings.scope
+    also = {**scope, "run_id": context.run_id, "listed_at": context.now}
+    frame = context.lake.frame(ARCHIVE_SYMBOLS, [{**row, **also} for row in changed])
+    where = f"{equals(scope)} AND {is_in('symbol', {row['symbol'] for row in changed})}"
+    context.lake.replace(ARCHIVE_SYMBOLS, frame, where)

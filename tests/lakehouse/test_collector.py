@@ -1,0 +1,43 @@
+"""The pause of Python's garbage collector."""
+
+import gc
+from collections.abc import Iterator
+
+import pytest
+
+from lakehouse.collector import collector_paused
+
+
+@pytest.fixture(autouse=True)
+def enabled() -> Iterator[None]:
+    assert gc.isenabled()
+    yield
+    gc.enable()
+
+
+def test_it_lasts_as_long_as_the_outermost_block() -> None:
+    with collector_paused():
+        assert not gc.isenabled()
+        with collector_paused():
+            assert not gc.isenabled()
+        assert not gc.isenabled()
+    assert gc.isenabled()
+
+
+def test_it_ends_with_an_error_too() -> None:
+    @collector_paused()
+    def failing() -> None:
+        assert not gc.isenabled()
+        raise KeyError
+
+    for _ in range(2):
+        with pytest.raises(KeyError):
+            failing()
+        assert gc.isenabled()
+
+
+def test_a_collector_that_is_off_stays_off() -> None:
+    gc.disable()
+    with collector_paused():
+        pass
+    assert not gc.isenabled()
