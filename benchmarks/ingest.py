@@ -341,14 +341,17 @@ def unchanged(files: int, runs: int) -> None:
 def nothing_new(place: Path) -> None:
     """Print the seconds of three runs in one session, as JSON."""
     from bronze.tasks import ingest_archive
-    from lakehouse.runs import new_run_id
+    from lakehouse.invocation import new_run_id
+    from lakehouse.runs import recorded_here_alone
     from lakehouse.session import spark_session
 
     settings = _settings(place / "archive", "4h", place / "lake")
     with spark_session(settings.spark) as spark:
 
         def run() -> None:
-            done = ingest_archive.run(spark, settings, new_run_id(datetime.now(UTC)), "")
+            run_id = new_run_id(datetime.now(UTC))
+            with recorded_here_alone(run_id):  # as `candlelake run` does
+                done = ingest_archive.run(spark, settings, run_id, "")
             if done.status != "unchanged":
                 raise SystemExit(done.message)
 

@@ -33,6 +33,7 @@ from bronze.source import Source, open_source
 from bronze.symbols import changed_symbols, known_symbols, record_symbols
 from lakehouse.collector import collector_paused
 from lakehouse.errors import ArchiveError
+from lakehouse.session import activate
 from lakehouse.settings import Settings
 from lakehouse.tasks import TaskContext, TaskOutcome
 
@@ -74,11 +75,12 @@ def run_ingest_archive(context: TaskContext, sleep: Sleep | None = None) -> Task
         EnvironmentProblem: The landing folder of an http archive has no room.
     """
     source, ledger = _opened(context, sleep)
-    with ThreadPoolExecutor(_BESIDE, thread_name_prefix="ingest") as beside:
+    with _beside(context) as beside:
         with collector_paused():
             knowing = beside.submit(known_symbols, context)
             plan = _plan(source, context.settings, doubts_of(ledger.entries))
-            loaded, due = _due(context, plan, ledger)
+            loaded = Loaded(undone=undo_half_done(context, ledger))
+            due = _due(plan, ledger)
             changed = changed_symbols(source, knowing.result())
         # Made while the first lines are read; what fails here fails again where it is used.
         naming = beside.submit(record_symbols, context, changed)
@@ -93,12 +95,17 @@ def run_ingest_archive(context: TaskContext, sleep: Sleep | None = None) -> Task
     if hidden_days(plan.source.listed, plan.files, archive.start, archive.end, doubts):
         again = open_source(context, sleep, doubts).after(plan.source)
         plan = _plan(again, context.settings, doubts)
-        undone, also_due = _due(context, plan, ledger)
-        loaded += undone + load_files(context, again.root, also_due, ledger)
+        loaded += Loaded(undone=undo_half_done(context, ledger))
+        also_due = _due(plan, ledger)
+        loaded += load_files(context, again.root, also_due, ledger)
         due += also_due
     withdrawn = forget_withdrawn(context, _unlisted(plan.source, ledger.entries), ledger)
     read = {file.key.source_file for file in due}
     return _outcome(plan, ledger.entries, read, loaded, len(changed), withdrawn)
+
+
+def _beside(context: TaskContext) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(_BESIDE, "ingest", initializer=activate, initargs=(context.spark,))
 
 
 def _opened(context: TaskContext, sleep: Sleep | None) -> tuple[Source, Ledger]:
@@ -110,19 +117,15 @@ def _opened(context: TaskContext, sleep: Sleep | None) -> tuple[Source, Ledger]:
         source = open_source(context, sleep, doubts)
         # The listing may have taken minutes and the landing hours.
         return source, Ledger.read(context)
-    with ThreadPoolExecutor(1, thread_name_prefix="ingest") as beside, collector_paused():
+    with _beside(context) as beside, collector_paused():
         reading = beside.submit(Ledger.read, context)
         return open_source(context, sleep), reading.result()
 
 
-def _due(
-    context: TaskContext, plan: _Plan, ledger: Ledger
-) -> tuple[Loaded, tuple[ListedFile, ...]]:
-    """What had to be undone before anything is loaded, and the files to read now."""
-    undone = undo_half_done(context, ledger)
+def _due(plan: _Plan, ledger: Ledger) -> tuple[ListedFile, ...]:
     due = needs_reading(plan.files, ledger.entries)
     log.info("%d files wanted, %d of them to be read", len(plan.files), len(due))
-    return Loaded(undone=undone), due
+    return due
 
 
 def _unlisted(source: Source, ledger: Mapping[str, LedgerEntry]) -> list[str]:
@@ -155,7 +158,7 @@ def _outcome(
     ledger: Mapping[str, LedgerEntry],
     read: Collection[str],
     loaded: Loaded,
-    changed_symbols: int,
+    symbols_changed: int,
     withdrawn: Collection[str],
 ) -> TaskOutcome:
     # A daily file whose month is there as a whole may never have been read.
@@ -200,7 +203,7 @@ def _outcome(
         message = f"all {total:,} files unchanged"
     else:
         message = f"{loaded.files:,} of {total:,} files new or changed, {len(failed):,} failed"
-    also = loaded.undone or withdrawn or changed_symbols or plan.source.has_snapshot
+    also = loaded.undone or withdrawn or symbols_changed or plan.source.has_snapshot
     is_unchanged = not (written or also)
     return TaskOutcome(message, figures, unchanged=is_unchanged)
 

@@ -154,9 +154,9 @@ def run(
     candlelake run medallion --resume
     """
     from lakehouse.doctor import check_archive
+    from lakehouse.invocation import new_run_id
     from lakehouse.resume import earlier_run
     from lakehouse.runner import run_job
-    from lakehouse.runs import new_run_id
     from lakehouse.summary import print_summary
 
     settings = load_settings(conf, overrides)

@@ -16,7 +16,7 @@ class Column:
 
     Attributes:
         name: Column name.
-        type: Spark SQL type (`DOUBLE`, `MAP<STRING, BIGINT>`).
+        type: Spark SQL type under its own name (`INT`, not `INTEGER`; `MAP<STRING, BIGINT>`).
         comment: What it holds, with units and NULL rule; `DESCRIBE` shows it.
         nullable: False makes Delta refuse a NULL.
     """
@@ -72,3 +72,8 @@ class TableContract:
     def column_names(self) -> tuple[str, ...]:
         """Names of the columns, in order."""
         return tuple(column.name for column in self.columns)
+
+    @property
+    def column_types(self) -> dict[str, str]:
+        """Column -> its type, as Spark's `simpleString` spells it."""
+        return {column.name: "".join(column.type.lower().split()) for column in self.columns}

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
+from uuid import uuid4
 
 import click
 
 from lakehouse.logs import LOG_FORMAT_OPTION, LogFormat
-from lakehouse.runs import new_run_id
 from lakehouse.settings import Settings, Study, load_settings
 
 
@@ -70,6 +70,11 @@ def log_format_of(command: click.Command, arguments: Sequence[str]) -> LogFormat
     read = command.make_context(command.name, list(arguments), resilient_parsing=True)
     found: LogFormat | None = read.params.get("log_format")
     return found or "plain"
+
+
+def new_run_id(now: datetime) -> str:
+    """A run id that sorts by time: `20250201T030405Z-1a2b3c4d`."""
+    return f"{now:%Y%m%dT%H%M%SZ}-{uuid4().hex[:8]}"
 
 
 def _invocation(

@@ -80,25 +80,30 @@ def alone(warehouse: str, name: str) -> Iterator[None]:
 
 
 @contextmanager
-def going_on(warehouse: str, run_id: str) -> Iterator[None]:
+def going_on(warehouse: str, run_id: str) -> Iterator[bool]:
     """Let others see that a run of a job is going on, as long as the block does.
 
     Args:
         warehouse: A folder.
         run_id: The run.
 
+    Yields:
+        Whether they see it; False where files cannot be locked.
+
     Raises:
         JobError: It is going on already.
     """
     path = _path(warehouse, f"run-{run_id}")
     handle = _acquired(path, partial(_take, run_id=run_id))
+    # One that ended meanwhile has removed the file that was opened here: others would not see it.
+    while handle is not None and not _is_at(handle, path):
+        _release(handle)
+        handle = _acquired(path, partial(_take, run_id=run_id))
     try:
-        yield
+        yield handle is not None
     finally:
         if handle is not None:
-            # Before the lock is given back. Another process that has opened the file has the run to
-            # itself all the same: a name is made by one process, and all others resume it.
-            path.unlink(missing_ok=True)
+            path.unlink()  # while it is locked
         _release(handle)
 
 
@@ -107,6 +112,14 @@ def _take(handle: int, run_id: str) -> None:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise JobError(f"run {run_id} is going on: wait until it has ended") from None
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    """Whether a path still names the open file."""
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _path(warehouse: str, name: str) -> Path:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ from lakehouse.job_file import AT_LEAST_ONE_SUCCESS
 from lakehouse.jobs import Job, JobTask, load_task
 from lakehouse.locks import going_on
 from lakehouse.logs import about, event
-from lakehouse.runs import SUCCESSES, record
+from lakehouse.runs import SUCCESSES, record, recorded_here_alone
 from lakehouse.session import spark_session
 from lakehouse.settings import Settings
 from lakehouse.tasks import Task
@@ -102,7 +102,8 @@ def run_job(
         conf: File of the environment's settings, as each task is told.
         overrides: `key=value` pairs, passed to each task.
         run_id: Names the run.
-        done: Tasks by key that ended well earlier in the run, and are not run again.
+        done: Tasks by key that ended well earlier in the run, and are not run again; None is a new
+            run, whose name nobody else has.
 
     Raises:
         EnvironmentProblem: The session does not start.
@@ -118,7 +119,10 @@ def run_job(
     with about(run_id=run_id, job=job.name):
         log.info("run %s of job %s: starting Spark", run_id, job.name, extra=event("run_started"))
         started = time.monotonic()
-        with spark_session(settings.spark) as spark, _going_on(settings, run_id):
+        with (
+            spark_session(settings.spark) as spark,
+            _going_on(settings, run_id, is_new=done is None),
+        ):
             session_seconds = time.monotonic() - started
             log.info("Spark is ready after %.0f s", session_seconds)
 
@@ -141,8 +145,17 @@ def run_job(
     return result
 
 
-def _going_on(settings: Settings, run_id: str) -> AbstractContextManager[None]:
-    return going_on(settings.warehouse, run_id) if settings.has_folder else nullcontext()
+@contextmanager
+def _going_on(settings: Settings, run_id: str, *, is_new: bool) -> Iterator[None]:
+    """A block in which nobody resumes the run, where a folder's locks can tell others of it."""
+    if not settings.has_folder:
+        yield
+        return
+    with (
+        going_on(settings.warehouse, run_id) as is_seen,
+        recorded_here_alone(run_id) if is_seen and is_new else nullcontext(),
+    ):
+        yield
 
 
 def _told(

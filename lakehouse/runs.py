@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 from lakehouse.contracts import Column, TableContract
 from lakehouse.settings import Settings
@@ -97,15 +97,22 @@ class TaskRun:
     interval: str
 
 
-# Runs that this process has named, and the (job, task) that it has recorded of each.
+# Runs of which nobody else records a task, and the (job, task) that were recorded of each.
 _own: dict[str, set[tuple[str, str]]] = {}
 
 
-def new_run_id(now: datetime) -> str:
-    """A run id that sorts by time: `20250201T030405Z-1a2b3c4d`."""
-    run_id = f"{now:%Y%m%dT%H%M%SZ}-{uuid4().hex[:8]}"
+@contextmanager
+def recorded_here_alone(run_id: str) -> Iterator[None]:
+    """A block in which nobody else records a task of a new run, nor has done so before.
+
+    `record` then looks for no older row of a task that it records for the first time, which takes a
+    second each.
+    """
     _own[run_id] = set()
-    return run_id
+    try:
+        yield
+    finally:
+        del _own[run_id]
 
 
 def record(spark: SparkSession, settings: Settings, *runs: TaskRun) -> None:
@@ -117,21 +124,17 @@ def record(spark: SparkSession, settings: Settings, *runs: TaskRun) -> None:
     tasks = is_in("task", {run.task for run in runs})
     # Two jobs may have a run of the same name: schedulers count each for itself.
     same = f"{equals({'run_id': runs[0].run_id, 'job': runs[0].job})} AND {tasks}"
-    are_first = _are_first(settings, runs) or lake.create(TASK_RUNS)
+    are_first = _are_first(runs) or lake.create(TASK_RUNS)
     if are_first or lake.read_own(TASK_RUNS).where(same).isEmpty():
         lake.append_untraced(TASK_RUNS, frame)
     else:
         lake.replace(TASK_RUNS, frame, where=same)
 
 
-def _are_first(settings: Settings, runs: Sequence[TaskRun]) -> bool:
-    """Whether no rows of these tasks can be there: looking for them takes a second of each task.
-
-    What was named here, no other process has recorded: none resumes a run that is going on, where
-    a folder's locks tell that it is.
-    """
+def _are_first(runs: Sequence[TaskRun]) -> bool:
+    """Whether it is known without a look that no rows of these tasks are there."""
     recorded = _own.get(runs[0].run_id)
-    if recorded is None or not settings.has_folder:
+    if recorded is None:
         return False
     tasks = {(run.job, run.task) for run in runs}
     are_first = recorded.isdisjoint(tasks)

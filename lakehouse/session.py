@@ -119,14 +119,17 @@ def spark_session(settings: SparkSettings) -> Iterator["SparkSession"]:
 
 
 def activate(session: "SparkSession") -> None:
-    """Make a session the active one of the calling thread, as Spark ML on Connect wants it.
+    """Make a session the active one of the calling thread.
 
-    A classic session is found from every thread. Spark has no public function for this:
-    `inheritable_thread_target` does it in Spark 4.2, and does not in 4.0.
+    Spark ML on Connect wants it, and so does a write into a table that is named by its folder: from
+    a thread without it, Delta says that the table is there already. Spark has no public function
+    for this: `inheritable_thread_target` does it in Spark 4.2, and does not in 4.0.
     """
     make_active = getattr(type(session), "_set_default_and_active_session", None)
     if make_active is not None:
         make_active(session)
+    else:
+        session.createDataFrame([], "n INT")  # a classic session becomes active by this
 
 
 def _start(settings: SparkSettings) -> "SparkSession":

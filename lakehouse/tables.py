@@ -83,6 +83,8 @@ class TableSize:
 class Lake:
     """Reads and writes the tables of one warehouse for one task.
 
+    In a thread of the task's own, its session must be made active first (`session.activate`).
+
     Attributes:
         read_versions: Table name -> Delta version that this task read.
         written_versions: Table name -> last Delta version that this task wrote.
@@ -94,6 +96,9 @@ class Lake:
         self._warehouse = absolute(warehouse)
         self._catalog = None if catalog is None else identifier(catalog)
         self._is_folder = catalog is None and not is_uri(warehouse)
+        # Not when a Spark Connect server, which may be elsewhere, is the one that commits.
+        engine = type(spark).__module__
+        self._is_committed_here = self._is_folder and not engine.startswith("pyspark.sql.connect.")
         self.read_versions: dict[str, int] = {}
         self.written_versions: dict[str, int] = {}
         self.rows_written: int | None = 0
@@ -162,13 +167,15 @@ class Lake:
         Returns:
             The versions; None where the log was cleaned up and no longer tells them all.
         """
-        newest = self.version(contract)
-        later = self._history(self.name(contract), newest - version) if newest > version else []
-        known = {int(row["version"]) for row in later}
-        # Also when another commit has come since, and taken the place of the oldest.
-        if not known.issuperset(range(version + 1, newest + 1)):
-            return None
-        return {int(row["version"]) for row in later if row["operation"] not in _UPKEEP}
+        self.create(contract)
+        while (newest := self._newest(contract.full_name)) > version:
+            later = self._history(self.name(contract), newest - version)
+            if later[0]["version"] > newest:
+                continue  # a commit that came since has taken the place of the oldest
+            if len(later) < newest - version:
+                return None
+            return {int(row["version"]) for row in later if row["operation"] not in _UPKEEP}
+        return set()
 
     def changed_by_others(self, contract: TableContract, version: int, where: str) -> bool:
         """Whether another writer may have changed rows that match since a version.
@@ -205,7 +212,11 @@ class Lake:
         return self._write(contract, frame, where=None)
 
     def append_untraced(self, contract: TableContract, frame: DataFrame) -> None:
-        """Add rows in one commit of which the task gives no account: nobody asks its version."""
+        """Add rows in one commit of which the task gives no account: nobody asks its version.
+
+        Raises:
+            WriteConflict: Another writer changed what the table is at the same time.
+        """
         conforming = self._conforming(contract, frame)
         with self._alone(), _conflict_named(contract.full_name):
             conforming.write.format("delta").mode("append").saveAsTable(self.name(contract))
@@ -253,9 +264,7 @@ class Lake:
         location = self._location(contract.full_name)
         folder = Path(location) if self._is_folder else None
         made = until_made(lambda: self._made(contract, is_new), location, folder, self._alone())
-        found = column_types(made)
-        empty = self._spark.createDataFrame([], schema_of(contract))
-        if found != column_types(empty.schema):
+        if column_types(made) != contract.column_types:
             raise TableError(
                 f"{contract.full_name} in {self._warehouse} has other columns than this version "
                 "of candlelake writes: name another warehouse, or migrate the table"
@@ -427,7 +436,7 @@ class Lake:
         return int(own["version"])
 
     def _newest(self, table: str) -> int:
-        if self._is_folder:
+        if self._is_committed_here:
             # What Delta looks at as well; its own answer takes half a second of each table read.
             return max(_commits(Path(self._location(table))))
         return int(self._history(self._sql_name(table), 1)[0]["version"])

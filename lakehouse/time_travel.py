@@ -65,7 +65,7 @@ class PinnedLake(Lake):
             )
         return super().create(contract)
 
-    def _write(self, contract: TableContract, frame: DataFrame, where: str | None) -> int:
+    def _conforming(self, contract: TableContract, frame: DataFrame) -> DataFrame:
         raise TableError(f"{contract.full_name}: a table of the past cannot be written")
 
 

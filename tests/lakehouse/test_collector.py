@@ -24,6 +24,16 @@ def test_it_lasts_as_long_as_the_outermost_block() -> None:
     assert gc.isenabled()
 
 
+def test_of_two_threads_the_last_ends_it() -> None:
+    first, second = collector_paused(), collector_paused()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert not gc.isenabled()
+    second.__exit__(None, None, None)
+    assert gc.isenabled()
+
+
 def test_it_ends_with_an_error_too() -> None:
     @collector_paused()
     def failing() -> None:

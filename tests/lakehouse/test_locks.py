@@ -118,6 +118,32 @@ def test_a_run_is_seen_to_go_on_until_its_process_has_ended(tmp_path: Path) -> N
     assert list((tmp_path / "_locks").iterdir()) == []
 
 
+def test_a_run_that_ends_while_another_opens_its_file_leaves_it_to_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take, ended = locks._take, going_on(str(tmp_path), "work")
+    ended.__enter__()
+
+    def once_the_other_has_ended(handle: int, run_id: str) -> None:
+        monkeypatch.setattr(locks, "_take", take)
+        ended.__exit__(None, None, None)  # the open file is nobody's now, and has no name
+        take(handle, run_id)
+
+    monkeypatch.setattr(locks, "_take", once_the_other_has_ended)
+    with going_on(str(tmp_path), "work") as is_seen:
+        assert is_seen
+        with pytest.raises(JobError, match="is going on"):
+            taken(going_on, tmp_path)
+    assert taken(going_on, tmp_path)
+
+
+def test_a_run_whose_file_cannot_be_locked_is_not_seen(tmp_path: Path, waiting: Waiting) -> None:
+    (tmp_path / "_locks").touch()
+    with going_on(str(tmp_path), "work") as is_seen:
+        assert not is_seen
+    assert "cannot be locked" in waiting.lines[0]
+
+
 def test_a_place_that_cannot_be_locked_is_said_and_used(tmp_path: Path, waiting: Waiting) -> None:
     (tmp_path / "_locks").touch()
     assert taken(alone, tmp_path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ from lakehouse import cli, resume, runner
 from lakehouse.contracts import Column, TableContract
 from lakehouse.errors import NotEnoughData
 from lakehouse.locks import going_on
-from lakehouse.runs import TASK_RUNS, TaskRun, new_run_id, record
+from lakehouse.runs import TASK_RUNS, TaskRun, record, recorded_here_alone
 from lakehouse.settings import Settings, load_settings
 from lakehouse.tables import Lake
 from lakehouse.tasks import Task, TaskContext, TaskOutcome
@@ -250,20 +251,26 @@ def test_a_run_that_goes_on_is_not_resumed(house: House, spark: SparkSession) ->
     assert not [each for each in (house.folder / "lake/_locks").iterdir() if run_id in each.name]
 
 
-@pytest.mark.parametrize("named_here", [True, False])
+@pytest.mark.parametrize("here_alone", [True, False])
 def test_a_task_that_is_recorded_again_takes_the_place_of_its_row(
-    house: House, spark: SparkSession, named_here: bool
+    house: House, spark: SparkSession, monkeypatch: pytest.MonkeyPatch, here_alone: bool
 ) -> None:
     settings = load_settings(house.folder / "conf" / "sample.yaml")
     settings = settings.model_copy(update={"warehouse": str(house.folder / "lake")})
-    run_id = new_run_id(datetime.now(UTC)) if named_here else "given"
-    run = replace(recorded("j", settings), run_id=run_id)
+    run = recorded("j", settings)
     others = [replace(run, task="second"), replace(run, task="third", status="skipped")]
-    record(spark, settings, run)
-    record(spark, settings, *others)
-    record(spark, settings, replace(run, status="failed"))
-    record(spark, settings, replace(run, message="again"))
+    look, looks = Lake.read_own, []
+    monkeypatch.setattr(
+        Lake, "read_own", lambda *given: (looks.append(given[1].full_name), look(*given))[1]
+    )
+    with recorded_here_alone(run.run_id) if here_alone else nullcontext():
+        record(spark, settings, run)  # makes the table
+        record(spark, settings, *others)
+        assert looks == ([] if here_alone else [TASK_RUNS.full_name])
+        record(spark, settings, replace(run, status="failed"))
+        record(spark, settings, replace(run, message="again"))
     record(spark, settings, replace(others[0], message="again"), others[1])
+    monkeypatch.undo()
     told = {(task, row["status"], row["message"]) for task, row in house.tasks().items()}
     assert told == {
         ("first", "succeeded", "again"),

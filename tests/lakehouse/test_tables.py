@@ -19,6 +19,7 @@ from lakehouse import creation, tables
 from lakehouse.arrow import frame_of
 from lakehouse.contracts import Column, TableContract
 from lakehouse.errors import TableError, WriteConflict
+from lakehouse.session import activate
 from lakehouse.tables import Lake, register_tables, require_tables
 
 if TYPE_CHECKING:
@@ -214,7 +215,7 @@ def test_writers_at_the_same_time_lose_nothing(spark: SparkSession, settings: Se
         except WriteConflict:
             return None  # the task would be planned again
 
-    with ThreadPoolExecutor(3) as pool:
+    with ThreadPoolExecutor(3, initializer=activate, initargs=(spark,)) as pool:
         appended = list(pool.map(append, range(3)))
         replaced = list(pool.map(replace, range(3)))
     for lake, *versions in zip(lakes, appended, replaced, strict=True):
@@ -408,8 +409,20 @@ def test_the_newest_version_is_the_one_that_delta_tells(spark: SparkSession, lak
     log = Path(lake.name(BARS).split("`")[1], "_delta_log")
     assert list(log.glob("*.checkpoint.parquet"))
     (log / f"{12:020}.{14:020}.compacted.json").touch()
-    (log / f".{14:020}.json.tmp").touch()
+    (log / f"{14:020}.checkpoint.80a083e8-7026-4e79-81be-64bd76c43a11.json").touch()
     assert lake.version(BARS) == 12
+
+
+def test_a_commit_that_comes_while_changes_are_looked_up_is_one_of_them(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(3):
+        lake.append(BARS, lake.frame(BARS, [row(n)]))
+    newest, late = lake._newest, [1]
+    monkeypatch.setattr(lake, "_newest", lambda table: newest(table) - (late.pop() if late else 0))
+    assert lake.changes_since(BARS, 1) == {2, 3}
+    assert not late
+    assert lake.changes_since(BARS, 3) == set()
 
 
 def test_rows_that_are_not_traced_are_there_and_not_counted(lake: Lake) -> None:

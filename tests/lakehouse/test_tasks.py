@@ -18,8 +18,9 @@ from lakehouse.code_version import code_version
 from lakehouse.contracts import Column, TableContract
 from lakehouse.errors import NotEnoughData, SettingsError, WriteConflict
 from lakehouse.increments import untouched
+from lakehouse.invocation import new_run_id
 from lakehouse.jobs import ENTRY_POINT_GROUP
-from lakehouse.runs import TASK_RUNS, TaskRun, new_run_id
+from lakehouse.runs import TASK_RUNS, TaskRun
 from lakehouse.sql import equals
 from lakehouse.tables import Lake
 from lakehouse.tasks import Task, TaskContext, TaskOutcome, task
