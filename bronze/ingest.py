@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from bronze.archive import ListedFile, key_of
@@ -31,7 +32,7 @@ from bronze.plan import (
 )
 from bronze.source import Source, open_source
 from bronze.symbols import changed_symbols, known_symbols, record_symbols
-from lakehouse.collector import collector_paused
+from lakehouse.collector import collector_paused, left_out_of_collections
 from lakehouse.errors import ArchiveError
 from lakehouse.session import activate
 from lakehouse.settings import Settings
@@ -75,13 +76,14 @@ def run_ingest_archive(context: TaskContext, sleep: Sleep | None = None) -> Task
         EnvironmentProblem: The landing folder of an http archive has no room.
     """
     source, ledger = _opened(context, sleep)
-    with _beside(context) as beside:
+    with _beside(context) as beside, ExitStack() as loading:
         with collector_paused():
             knowing = beside.submit(known_symbols, context)
             plan = _plan(source, context.settings, doubts_of(ledger.entries))
             loaded = Loaded(undone=undo_half_done(context, ledger))
             due = _due(plan, ledger)
             changed = changed_symbols(source, knowing.result())
+            loading.enter_context(left_out_of_collections())
         # Made while the first lines are read; what fails here fails again where it is used.
         naming = beside.submit(record_symbols, context, changed)
         if not ledger.entries:

@@ -171,17 +171,18 @@ def hidden_days(
     listed: Listed, planned: Iterable[ListedFile], start: str, end: str, doubts: Doubts
 ) -> bool:
     """Whether the archive has a daily file, not planned, of a month that turned out broken."""
-    known = {(file.key.symbol, file.key.period) for file in planned}
-    return any(
-        period.startswith(f"{month}-") and (symbol, period) not in known
+    days = {
+        (symbol, period)
         for symbol, month in doubts.broken
         if start <= month <= end
         for period in listed.get(symbol, ())
-    )
+        if period.startswith(f"{month}-")
+    }
+    return bool(days) and not days.issubset((file.key.symbol, file.key.period) for file in planned)
 
 
 def needs_reading(
-    listed: Iterable[ListedFile], ledger: Mapping[str, LedgerEntry]
+    listed: Collection[ListedFile], ledger: Mapping[str, LedgerEntry]
 ) -> tuple[ListedFile, ...]:
     """The listed files to read, in the given order; `ledger` is keyed by source file.
 
@@ -190,7 +191,8 @@ def needs_reading(
     monthly file. All others are read, again if need be: a republished one, one that failed, one
     without a checksum, and a daily one whose month is no longer whole.
     """
-    whole = whole_months(ledger)
+    has_days = any(file.key.cadence == "daily" for file in listed)
+    whole = whole_months(ledger) if has_days else {}
     return tuple(
         file
         for file in listed

@@ -1,11 +1,12 @@
-"""The pause of Python's garbage collector."""
+"""What Python's garbage collector is spared."""
 
 import gc
+import weakref
 from collections.abc import Iterator
 
 import pytest
 
-from lakehouse.collector import collector_paused
+from lakehouse.collector import collector_paused, left_out_of_collections
 
 
 @pytest.fixture(autouse=True)
@@ -51,3 +52,18 @@ def test_a_collector_that_is_off_stays_off() -> None:
     with collector_paused():
         pass
     assert not gc.isenabled()
+
+
+def test_what_is_left_out_is_collected_afterwards() -> None:
+    class Node:
+        def __init__(self) -> None:
+            self.itself = self
+
+    node = Node()
+    seen = weakref.ref(node)
+    with left_out_of_collections():
+        del node
+        gc.collect()
+        assert seen() is not None
+    gc.collect()
+    assert seen() is None
