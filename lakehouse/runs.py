@@ -126,7 +126,7 @@ def record(spark: SparkSession, settings: Settings, *runs: TaskRun) -> None:
     same = f"{equals({'run_id': runs[0].run_id, 'job': runs[0].job})} AND {tasks}"
     are_first = _are_first(runs) or lake.create(TASK_RUNS)
     if are_first or lake.read_own(TASK_RUNS).where(same).isEmpty():
-        lake.append_untraced(TASK_RUNS, frame)
+        lake.append(TASK_RUNS, frame)
     else:
         lake.replace(TASK_RUNS, frame, where=same)
 

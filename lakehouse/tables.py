@@ -8,7 +8,6 @@ that the task's results can be traced and had again.
 from __future__ import annotations
 
 import logging
-import re
 import time
 import uuid
 from collections import defaultdict
@@ -23,6 +22,7 @@ from weakref import WeakKeyDictionary
 from lakehouse.conformity import column_types, conform
 from lakehouse.contracts import LAYERS, TableContract
 from lakehouse.creation import until_made
+from lakehouse.delta_log import Commit, newest_commits, versions_in
 from lakehouse.errors import TableError, WriteConflict
 from lakehouse.locks import by_one_process
 from lakehouse.places import absolute, is_uri
@@ -35,7 +35,7 @@ from lakehouse.table_sql import (
 )
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, Row, SparkSession
+    from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.types import StructType
 
 log = logging.getLogger(__name__)
@@ -45,8 +45,6 @@ _created: WeakKeyDictionary[SparkSession, dict[str, TableContract]] = WeakKeyDic
 
 # Tables that a session has seen more than the creation of.
 _written: WeakKeyDictionary[SparkSession, set[str]] = WeakKeyDictionary()
-
-_COMMIT = re.compile(r"[0-9]{20}\.json")
 
 _renewing = Lock()
 
@@ -169,12 +167,12 @@ class Lake:
         """
         self.create(contract)
         while (newest := self._newest(contract.full_name)) > version:
-            later = self._history(self.name(contract), newest - version)
-            if later[0]["version"] > newest:
+            later = self._history(contract.full_name, newest - version)
+            if later[0].version > newest:
                 continue  # a commit that came since has taken the place of the oldest
             if len(later) < newest - version:
                 return None
-            return {int(row["version"]) for row in later if row["operation"] not in _UPKEEP}
+            return {commit.version for commit in later if commit.operation not in _UPKEEP}
         return set()
 
     def changed_by_others(self, contract: TableContract, version: int, where: str) -> bool:
@@ -211,16 +209,6 @@ class Lake:
         """Add rows in one commit; returns its Delta version."""
         return self._write(contract, frame, where=None)
 
-    def append_untraced(self, contract: TableContract, frame: DataFrame) -> None:
-        """Add rows in one commit of which the task gives no account: nobody asks its version.
-
-        Raises:
-            WriteConflict: Another writer changed what the table is at the same time.
-        """
-        conforming = self._conforming(contract, frame)
-        with self._alone(), _conflict_named(contract.full_name):
-            conforming.write.format("delta").mode("append").saveAsTable(self.name(contract))
-
     def replace(self, contract: TableContract, frame: DataFrame, where: str) -> int:
         """Put `frame` in the place of the rows that match `where`, in one commit.
 
@@ -244,7 +232,7 @@ class Lake:
     def exists(self, contract: TableContract) -> bool:
         """Whether the table has been created, without creating it."""
         if self._is_folder:
-            return bool(_commits(Path(self._location(contract.full_name))))
+            return bool(versions_in(Path(self._location(contract.full_name))))
         if self._catalog:
             return self._spark.catalog.tableExists(self.name(contract))
         log = f"{self._location(contract.full_name)}/_delta_log"
@@ -283,7 +271,7 @@ class Lake:
 
     def _is_as_created(self, contract: TableContract) -> bool:
         if self._is_folder:
-            return _commits(Path(self._location(contract.full_name))) == [0]
+            return versions_in(Path(self._location(contract.full_name))) == [0]
         return self.version(contract) == 0
 
     def _made(self, contract: TableContract, is_new: bool) -> StructType:
@@ -424,25 +412,37 @@ class Lake:
 
     def _note_commit(self, contract: TableContract, token: str) -> int | None:
         """Count the rows of our commit; returns its version, None when Delta made none."""
-        history = self._history(self.name(contract), _HISTORY_DEPTH)
-        own = next((row for row in history if row["userMetadata"] == token), None)
+        history = self._history(contract.full_name, _HISTORY_DEPTH)
+        own = next((commit for commit in history if commit.user_metadata == token), None)
         if own is None:
             return None
         rows = _rows_of_commit(own)
         with self._counting:
             known = self.rows_written is not None and rows is not None
             self.rows_written = (self.rows_written or 0) + (rows or 0) if known else None
-        self._own[contract.full_name].add(int(own["version"]))
-        return int(own["version"])
+        self._own[contract.full_name].add(own.version)
+        return own.version
 
     def _newest(self, table: str) -> int:
-        if self._is_committed_here:
-            # What Delta looks at as well; its own answer takes half a second of each table read.
-            return max(_commits(Path(self._location(table))))
-        return int(self._history(self._sql_name(table), 1)[0]["version"])
+        newest = self._history(table, 1)
+        if not newest:
+            raise TableError(f"{table} has no version in {self._warehouse} any more: run again")
+        return newest[0].version
 
-    def _history(self, name: str, depth: int) -> list[Row]:
-        return self._spark.sql(f"DESCRIBE HISTORY {name} LIMIT {depth}").collect()
+    def _history(self, table: str, depth: int) -> list[Commit]:
+        """The newest commits, newest first."""
+        if self._is_committed_here:
+            return newest_commits(Path(self._location(table)), depth)
+        rows = self._spark.sql(f"DESCRIBE HISTORY {self._sql_name(table)} LIMIT {depth}").collect()
+        return [
+            Commit(
+                int(row["version"]),
+                row["operation"],
+                row["userMetadata"],
+                row["operationMetrics"] or {},
+            )
+            for row in rows
+        ]
 
     def _alone(self) -> AbstractContextManager[None]:
         """Keeps other processes of this machine from writing into a folder meanwhile."""
@@ -507,16 +507,7 @@ def _tables_below(spark: SparkSession, warehouse: str) -> list[str]:
 def _local_tables(warehouse: str) -> list[str]:
     root = Path(warehouse).absolute()
     folders = (folder for layer in LAYERS for folder in root.glob(f"{layer}/*"))
-    return sorted(f"{each.parent.name}.{each.name}" for each in folders if _commits(each))
-
-
-def _commits(folder: Path) -> list[int]:
-    """Versions that a table's log has a file of; none if a run was killed while it made the table.
-
-    Delta deletes those that a later checkpoint has made superfluous, so never the newest.
-    """
-    files = (folder / "_delta_log").glob("*.json")
-    return [int(file.stem) for file in files if _COMMIT.fullmatch(file.name)]
+    return sorted(f"{each.parent.name}.{each.name}" for each in folders if versions_in(each))
 
 
 def _tables_at(spark: SparkSession, uri: str) -> list[str]:
@@ -538,9 +529,9 @@ def _listed(spark: SparkSession, folders: str, what: str) -> list[str]:
     return sorted(row[0] for row in found)
 
 
-def _rows_of_commit(commit: Row) -> int | None:
+def _rows_of_commit(commit: Commit) -> int | None:
     """Rows that a commit wrote; not those that it copied because they share a file with others."""
-    metrics = commit["operationMetrics"] or {}
+    metrics = commit.metrics
     # Of a commit that only took rows away, Delta tells the files alone.
     rows = "0" if metrics.get("numFiles") == "0" else metrics.get("numOutputRows")
     return None if rows is None else int(rows) - int(metrics.get("numCopiedRows") or 0)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Barrier
@@ -18,6 +18,7 @@ from deltalake import DeltaTable
 from lakehouse import creation, tables
 from lakehouse.arrow import frame_of
 from lakehouse.contracts import Column, TableContract
+from lakehouse.delta_log import newest_commits
 from lakehouse.errors import TableError, WriteConflict
 from lakehouse.session import activate
 from lakehouse.tables import Lake, register_tables, require_tables
@@ -401,16 +402,37 @@ def test_a_warehouse_without_tables_is_said_early(tmp_path: Path) -> None:
     require_tables(str(tmp_path))
 
 
-def test_the_newest_version_is_the_one_that_delta_tells(spark: SparkSession, lake: Lake) -> None:
+def test_the_log_says_what_delta_tells_of_it(
+    spark: SparkSession, lake: Lake, settings: Settings
+) -> None:
+    folder = Path(settings.warehouse, BARS.layer, BARS.name)
+    assert newest_commits(folder, 5) == []
     for n in range(12):  # the tenth writes a checkpoint
         assert lake.append(BARS, lake.frame(BARS, [row(n)])) == n + 1
-        newest = spark.sql(f"DESCRIBE HISTORY {lake.name(BARS)} LIMIT 1").collect()[0]["version"]
-        assert lake.version(BARS) == newest == n + 1
-    log = Path(lake.name(BARS).split("`")[1], "_delta_log")
+        assert lake.version(BARS) == n + 1
+    lake.replace(BARS, lake.frame(BARS, [row(1, price=9.0)]), where="id < 3")
+    spark.sql(f"OPTIMIZE {lake.name(BARS)}")
+    told = spark.sql(f"DESCRIBE HISTORY {lake.name(BARS)}").collect()
+    assert [asdict(commit) for commit in newest_commits(folder, 100)] == [
+        {
+            "version": each["version"],
+            "operation": each["operation"],
+            "user_metadata": each["userMetadata"],
+            "metrics": each["operationMetrics"] or {},
+        }
+        for each in told
+    ]
+    assert newest_commits(folder, 3) == newest_commits(folder, 100)[:3]
+    log = folder / "_delta_log"
     assert list(log.glob("*.checkpoint.parquet"))
-    (log / f"{12:020}.{14:020}.compacted.json").touch()
-    (log / f"{14:020}.checkpoint.80a083e8-7026-4e79-81be-64bd76c43a11.json").touch()
-    assert lake.version(BARS) == 12
+    (log / f"{12:020}.{17:020}.compacted.json").touch()
+    (log / f"{17:020}.checkpoint.80a083e8-7026-4e79-81be-64bd76c43a11.json").touch()
+    assert lake.version(BARS) == 14
+    for n in range(9):  # as a log that is cleaned up
+        (log / f"{n:020}.json").unlink()
+    assert [each.version for each in newest_commits(folder, 100)] == [14, 13, 12, 11, 10, 9]
+    assert lake.changes_since(BARS, 7) is None
+    assert lake.changes_since(BARS, 8) == {9, 10, 11, 12, 13}
 
 
 def test_a_commit_that_comes_while_changes_are_looked_up_is_one_of_them(
@@ -423,15 +445,6 @@ def test_a_commit_that_comes_while_changes_are_looked_up_is_one_of_them(
     assert lake.changes_since(BARS, 1) == {2, 3}
     assert not late
     assert lake.changes_since(BARS, 3) == set()
-
-
-def test_rows_that_are_not_traced_are_there_and_not_counted(lake: Lake) -> None:
-    lake.append_untraced(BARS, lake.frame(BARS, [row(1), row(2)]))
-    assert sorted(each["id"] for each in rows_in(lake)) == [1, 2]
-    assert (lake.rows_written, lake.written_versions) == (0, {})
-    assert "price_positive" in refused(
-        lambda: lake.append_untraced(BARS, lake.frame(BARS, [row(3, price=-5.0)]))
-    )
 
 
 def test_rows_written_are_those_of_its_commits_alone(lake: Lake) -> None:

@@ -223,7 +223,6 @@ def test_a_lake_of_the_past_reads_what_was_recorded_and_writes_nothing(trained: 
     assert not lake.exists(gone)
     for write in (
         lambda: lake.append(CANDLES, rows),
-        lambda: lake.append_untraced(CANDLES, rows),
         lambda: lake.replace(CANDLES, rows, SCOPE),
     ):
         with pytest.raises(CandlelakeError, match="cannot be written"):
