@@ -165,7 +165,8 @@ def _told(
     try:
         given = loaded.parse([*task.arguments(references), *_as_options(overrides)])
     except click.UsageError as error:
-        raise JobError(f"task {task.key}: {error.format_message()}: correct jobs.yaml") from error
+        why = error.format_message().rstrip(".")
+        raise JobError(f"task {task.key}: {why}: correct jobs.yaml") from error
     if given is None:
         raise JobError(f"task {task.key}: its parameters ask for --help: correct jobs.yaml")
     return given
