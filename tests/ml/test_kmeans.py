@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from mlflow.artifacts import download_artifacts
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 from sklearn.cluster import KMeans
 from sklearn.metrics import silhouette_score
 from sklearn.preprocessing import StandardScaler
@@ -102,15 +102,15 @@ class OneStart:
 
 
 def test_the_kept_model_is_the_best_of_several_starts(
-    base_settings: Settings, monkeypatch: pytest.MonkeyPatch
+    base_settings: Settings, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spark = OneStart()
-    monkeypatch.setattr(kmeans, "KMeans", lambda **_: spark)
-    context = cast(TaskContext, SimpleNamespace(settings=base_settings, spark=None))
+    fits = OneStart()
+    monkeypatch.setattr(kmeans, "KMeans", lambda **_: fits)
+    context = cast(TaskContext, SimpleNamespace(settings=base_settings, spark=spark))
     measured = np.array([[46.0], [48.0]])
     found = fit_kmeans(context, cast(DataFrame, None), measured)
     assert found.clusterCenters() == [47.0]
-    assert sorted(spark.tried) == list(range(42, 52))
+    assert sorted(fits.tried) == list(range(42, 52))
 
 
 def test_the_leaders_of_each_month_are_held(trained: Trained) -> None:
