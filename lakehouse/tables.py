@@ -351,8 +351,10 @@ class Lake:
         return TableSize(detail["numFiles"], detail["sizeInBytes"])
 
     def _write(self, contract: TableContract, frame: DataFrame, where: str | None) -> int:
+        self.create(contract)
         started = time.monotonic()
-        conforming = self._conforming(contract, frame)
+        types = column_types(self._spark.table(self.name(contract)).schema)
+        conforming = conform(contract, frame, types)
         version = None
         with self._alone():
             if where is not None and self.is_unwritten(contract):
@@ -364,12 +366,6 @@ class Lake:
         seconds = time.monotonic() - started
         log.debug("%s: version %d written in %.1f s", contract.full_name, version, seconds)
         return version
-
-    def _conforming(self, contract: TableContract, frame: DataFrame) -> DataFrame:
-        """A frame as the table takes it, which is there then."""
-        self.create(contract)
-        types = column_types(self._spark.table(self.name(contract)).schema)
-        return conform(contract, frame, types)
 
     def _commit_first(self, contract: TableContract, frame: DataFrame) -> int | None:
         """Append what would replace nothing, in a third of the time; None if another was first.

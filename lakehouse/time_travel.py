@@ -65,7 +65,7 @@ class PinnedLake(Lake):
             )
         return super().create(contract)
 
-    def _conforming(self, contract: TableContract, frame: DataFrame) -> DataFrame:
+    def _write(self, contract: TableContract, frame: DataFrame, where: str | None) -> int:
         raise TableError(f"{contract.full_name}: a table of the past cannot be written")
 
 

@@ -221,10 +221,7 @@ def test_a_lake_of_the_past_reads_what_was_recorded_and_writes_nothing(trained: 
     with pytest.raises(TableError, match=r"silver\.gone is not there any more"):
         PinnedLake(trained.spark, trained.settings.warehouse, None, {gone.full_name: 1}).read(gone)
     assert not lake.exists(gone)
-    for write in (
-        lambda: lake.append(CANDLES, rows),
-        lambda: lake.replace(CANDLES, rows, SCOPE),
-    ):
+    for write in (lambda: lake.append(CANDLES, rows), lambda: lake.replace(CANDLES, rows, SCOPE)):
         with pytest.raises(CandlelakeError, match="cannot be written"):
             write()
 
