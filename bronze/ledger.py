@@ -18,7 +18,6 @@ from pyspark.sql import DataFrame
 from bronze.contracts import ARCHIVE_FILES, KLINES
 from bronze.plan import BEING_LOADED, CUT_SHORT, LedgerEntry
 from lakehouse.arrow import frame_of
-from lakehouse.sql import equals
 from lakehouse.tasks import TaskContext
 
 LedgerRow = dict[str, Any]
@@ -82,11 +81,10 @@ class Ledger:
         """The newest ledger of the run's market and interval."""
         # Before the ledger is read: another run may replace lines at any moment, and writes into
         # the ledger first that it is going to.
-        version = context.lake.version(KLINES) if context.lake.exists(KLINES) else 0
+        version = context.lake.version_there(KLINES) or 0
         if not context.lake.exists(ARCHIVE_FILES):
             return cls(_SCHEMA.empty_table(), version)
-        frame = context.lake.read_own(ARCHIVE_FILES).where(equals(context.settings.scope))
-        return cls(frame.toArrow(), version)
+        return cls(context.lake.small_table(ARCHIVE_FILES, context.settings.scope), version)
 
     def rows(self, names: Collection[str]) -> dict[str, LedgerRow]:
         """Whole rows of those of the named files that the ledger has."""

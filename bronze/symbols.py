@@ -53,11 +53,8 @@ def known_symbols(context: TaskContext) -> dict[str, SymbolRow]:
     if not context.lake.exists(ARCHIVE_SYMBOLS):
         return {}
     scope = context.settings.scope
-    table = context.lake.read_own(ARCHIVE_SYMBOLS).where(equals(scope)).toArrow()
-    return {
-        row["symbol"]: {name: row[name] for name in row if name not in (*scope, *_RUN)}
-        for row in table.to_pylist()
-    }
+    table = context.lake.small_table(ARCHIVE_SYMBOLS, scope).drop_columns([*scope, *_RUN])
+    return {row["symbol"]: row for row in table.to_pylist()}
 
 
 def changed_symbols(source: Source, known: Mapping[str, SymbolRow]) -> list[SymbolRow]:

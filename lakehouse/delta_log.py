@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+_LOG = "_delta_log"
 _COMMIT = re.compile(r"[0-9]{20}\.json")
+_CHECKPOINT = re.compile(r"([0-9]{20})\.checkpoint\.parquet")
 _INFO = "commitInfo"
 
 
@@ -40,8 +42,24 @@ def versions_in(folder: Path) -> list[int]:
 
     Delta deletes old ones that a later checkpoint has made superfluous, so never the newest.
     """
-    files = (folder / "_delta_log").glob("*.json")
+    files = (folder / _LOG).glob("*.json")
     return [int(file.stem) for file in files if _COMMIT.fullmatch(file.name)]
+
+
+def newest_checkpoint(folder: Path) -> int:
+    """The newest version whose whole state is one file of the log, `checkpoint_file`; else -1."""
+    found = map(_CHECKPOINT.fullmatch, (file.name for file in (folder / _LOG).glob("*.parquet")))
+    return max((int(name[1]) for name in found if name), default=-1)
+
+
+def commit_file(folder: Path, version: int) -> Path:
+    """What a version changed, an action in each line."""
+    return folder / _LOG / f"{version:020}.json"
+
+
+def checkpoint_file(folder: Path, version: int) -> Path:
+    """All that holds in a version, an action in each row."""
+    return folder / _LOG / f"{version:020}.checkpoint.parquet"
 
 
 def newest_commits(folder: Path, number: int) -> list[Commit]:
@@ -56,7 +74,7 @@ def newest_commits(folder: Path, number: int) -> list[Commit]:
 
 
 def _commit(folder: Path, version: int) -> Commit:
-    with (folder / "_delta_log" / f"{version:020}.json").open(encoding="utf-8") as lines:
+    with commit_file(folder, version).open(encoding="utf-8") as lines:
         # Usually the first line of many.
         actions = (json.loads(line) for line in lines if f'"{_INFO}"' in line)
         info: dict[str, Any] = next((action[_INFO] for action in actions if _INFO in action), {})

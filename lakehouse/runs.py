@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from lakehouse.contracts import Column, TableContract
+from lakehouse.session import activate
 from lakehouse.settings import Settings
 from lakehouse.sql import equals, is_in
 from lakehouse.tables import Lake
@@ -113,6 +115,18 @@ def recorded_here_alone(run_id: str) -> Iterator[None]:
         yield
     finally:
         del _own[run_id]
+
+
+@contextmanager
+def opened_beside(spark: SparkSession, settings: Settings) -> Iterator[None]:
+    """A block beside which `ops.task_runs` is opened: in a new session, that takes seconds.
+
+    What goes wrong with it is raised when it is written into.
+    """
+    lake = Lake(spark, settings.warehouse, settings.catalog)
+    with ThreadPoolExecutor(1, "task_runs", initializer=activate, initargs=(spark,)) as beside:
+        beside.submit(lake.create, TASK_RUNS)
+        yield
 
 
 def record(spark: SparkSession, settings: Settings, *runs: TaskRun) -> None:

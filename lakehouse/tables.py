@@ -26,7 +26,7 @@ from lakehouse.delta_log import Commit, newest_commits, versions_in
 from lakehouse.errors import TableError, WriteConflict
 from lakehouse.locks import by_one_process
 from lakehouse.places import absolute, is_uri
-from lakehouse.sql import identifier, literal
+from lakehouse.sql import equals, identifier, literal
 from lakehouse.table_sql import (
     create_statement,
     renewal_statements,
@@ -35,6 +35,7 @@ from lakehouse.table_sql import (
 )
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.types import StructType
 
@@ -131,6 +132,22 @@ class Lake:
         self.create(contract)
         return self._spark.table(self.name(contract))
 
+    def small_table(self, contract: TableContract, equal: Mapping[str, str]) -> pa.Table:
+        """Rows of a table that is there, at its newest version, without recording the read.
+
+        Args:
+            contract: A table of which that many rows fit the driver.
+            equal: Partition column -> its value in the rows.
+        """
+        if self._is_committed_here:
+            from lakehouse.small_table import small_table  # Arrow, which the command line spares
+
+            folder = Path(self._location(contract.full_name))
+            rows = small_table(folder, contract.column_names, equal)
+            if rows is not None:
+                return rows
+        return self.read_own(contract).where(equals(equal)).toArrow()
+
     def read_unchanged(self, contract: TableContract) -> DataFrame:
         """A table that is there, at its newest version, without bringing it up to this release.
 
@@ -152,6 +169,10 @@ class Lake:
         """The table's newest Delta version."""
         self.create(contract)
         return self._newest(contract.full_name)
+
+    def version_there(self, contract: TableContract) -> int | None:
+        """The newest version of a table as it is; None if it has not been created."""
+        return self._newest(contract.full_name) if self.exists(contract) else None
 
     def changed_since(self, contract: TableContract, version: int) -> bool:
         """Whether a commit after a version may have changed rows."""

@@ -28,7 +28,7 @@ from lakehouse.errors import WriteConflict, in_one_line
 from lakehouse.invocation import Invocation, task_command
 from lakehouse.locks import alone
 from lakehouse.logs import about, configure_logs, event, subject
-from lakehouse.runs import TaskRun, record
+from lakehouse.runs import TaskRun, opened_beside, record
 from lakehouse.session import spark_session
 from lakehouse.settings import Settings
 from lakehouse.tables import Lake
@@ -158,7 +158,7 @@ class Task:
             log.info("%s …", label, extra=event("task_started"))
             started = time.monotonic()
             try:
-                with self._turn(settings):
+                with self._turn(settings), opened_beside(spark, settings):
                     run = self._recorded(spark, settings, run_id, job)
             except Exception as error:
                 seconds, why = time.monotonic() - started, in_one_line(error)

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from lakehouse.contracts import TableContract
 from lakehouse.errors import TableError
+from lakehouse.sql import equals
 from lakehouse.tables import Lake
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from pyspark.sql import DataFrame, SparkSession
 
 # What Spark and Delta say when a version's files or its log are no longer kept.
@@ -52,6 +54,10 @@ class PinnedLake(Lake):
             TableError: Neither is given.
         """
         return super().read_own(contract, self.version(contract) if version is None else version)
+
+    def small_table(self, contract: TableContract, equal: Mapping[str, str]) -> pa.Table:
+        """Rows of the given version."""
+        return self.read_own(contract).where(equals(equal)).toArrow()
 
     def create(self, contract: TableContract) -> bool:
         """Compare the table with its contract.
