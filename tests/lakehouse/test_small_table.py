@@ -129,7 +129,7 @@ def test_a_log_that_is_not_all_there_is_left_to_spark(lake: Lake, folder: Path) 
 
 
 @pytest.mark.parametrize(
-    "property",
+    "properties",
     [
         "'delta.enableDeletionVectors' = 'true'",
         "'delta.columnMapping.mode' = 'name', 'delta.minReaderVersion' = '2', "
@@ -137,11 +137,11 @@ def test_a_log_that_is_not_all_there_is_left_to_spark(lake: Lake, folder: Path) 
     ],
 )
 def test_a_table_that_wants_a_newer_reader_is_left_to_spark(
-    spark: SparkSession, lake: Lake, folder: Path, property: str
+    spark: SparkSession, lake: Lake, folder: Path, properties: str
 ) -> None:
     lake.append(FILES, lake.frame(FILES, [row(1), row(2), row(3, "spot")]))
     assert here(folder, kind="um") == [row(1), row(2)]
-    spark.sql(f"ALTER TABLE {lake.name(FILES)} SET TBLPROPERTIES ({property})")
+    spark.sql(f"ALTER TABLE {lake.name(FILES)} SET TBLPROPERTIES ({properties})")
     spark.sql(f"DELETE FROM {lake.name(FILES)} WHERE id = 2")
     assert here(folder, kind="um") is None
     assert in_order(lake.small_table(FILES, {"kind": "um"})) == [row(1)]
