@@ -32,6 +32,7 @@ class Loaded:
 
     Attributes:
         files: Files that are new or changed.
+        republished: Those of them whose former lines were replaced.
         superseded: Daily files whose lines a monthly file took the place of.
         difference: Bars in which those daily files and their monthly files differ; None if that
             could not be told.
@@ -39,6 +40,7 @@ class Loaded:
     """
 
     files: int = 0
+    republished: int = 0
     superseded: int = 0
     difference: Difference | None = NO_DIFFERENCE
     undone: int = 0
@@ -49,6 +51,7 @@ class Loaded:
             difference = self.difference + other.difference
         return Loaded(
             self.files + other.files,
+            self.republished + other.republished,
             self.superseded + other.superseded,
             difference,
             self.undone + other.undone,
@@ -119,7 +122,9 @@ def commit_files(
         for name, row in superseded.items()
         if name in former
     ]
-    return Loaded(len(changed), len(superseded), _difference(context, replacements))
+    republished = len(former.keys() - superseded.keys())
+    difference = _difference(context, replacements)
+    return Loaded(len(changed), republished, len(superseded), difference)
 
 
 def _difference(context: TaskContext, replacements: Sequence[Replacement]) -> Difference | None:

@@ -58,6 +58,7 @@ def undo_half_done(context: TaskContext, ledger: Ledger) -> int:
 
 def _clear(context: TaskContext, contract: TableContract, where: str) -> None:
     if context.lake.exists(contract) and has_rows(context, contract, where):
+        log.info("%s: what a run that was cut short left there is removed", contract.full_name)
         context.lake.replace(contract, context.lake.frame(contract, []), where)
 
 

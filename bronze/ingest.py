@@ -126,7 +126,7 @@ def _opened(context: TaskContext, sleep: Sleep | None) -> tuple[Source, Ledger]:
 
 def _due(plan: _Plan, ledger: Ledger) -> tuple[ListedFile, ...]:
     due = needs_reading(plan.files, ledger.entries)
-    log.info("%d files wanted, %d of them to be read", len(plan.files), len(due))
+    log.info("%s files wanted, %s of them to be read", f"{len(plan.files):,}", f"{len(due):,}")
     return due
 
 
@@ -183,6 +183,10 @@ def _outcome(
         figures["failed files"] = _few(f"{status} {n}" for status, n in statuses.items())
         figures["failed names"] = _few(
             f"{name.rpartition('/')[2]}: {entry.status}" for name, entry in failed.items()
+        )
+    if loaded.republished:
+        figures["republished files"] = (
+            f"{loaded.republished:,}; `candlelake republished` tells what changed in them"
         )
     if loaded.superseded:
         figures["daily files superseded"] = f"{loaded.superseded:,}; {_told(loaded.difference)}"

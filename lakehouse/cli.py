@@ -232,7 +232,9 @@ def republished(conf: Path, overrides: Sequence[str], limit: int) -> None:
     """
     settings = load_settings(conf, overrides)
     with tables_of(settings) as (spark, _):
-        _print_frame(load_listing("republished_files")(spark, settings), limit)
+        with err.status("comparing replaced files with what took their place"):
+            found = load_listing("republished_files")(spark, settings)
+        _print_frame(found, limit)
 
 
 @main.command()

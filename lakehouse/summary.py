@@ -17,6 +17,7 @@ from lakehouse.settings import Settings
 
 # Where the output is no terminal, lines may be of any length.
 _VALUE_WIDTH = 100
+_SQLITE = "sqlite:///"
 _STYLES = {"succeeded": "green", "unchanged": "cyan", "failed": "bold red", "skipped": "yellow"}
 
 
@@ -87,10 +88,11 @@ def _next_steps(result: JobResult, settings: Settings, conf: Path) -> list[str]:
     mlflow = program.with_name("mlflow")
     query = "SELECT status, count(*) FROM bronze.archive_files VERSION AS OF 1 GROUP BY status"
     page = Path(settings.report.folder) / "report.html"
-    store = shlex.quote(settings.mlflow.tracking_uri)
+    store = settings.mlflow.tracking_uri
     steps = [f"  report        {page}"] if page.exists() else []
+    if not store.startswith(_SQLITE) or Path(store.removeprefix(_SQLITE)).exists():
+        steps.append(f"  MLflow UI     {mlflow} ui --backend-store-uri {shlex.quote(store)}")
     steps += [
-        f"  MLflow UI     {mlflow} ui --backend-store-uri {store}",
         f"  time travel   {program} sql {options} {shlex.quote(query)}",
         f"  tables        {program} tables {options}",
     ]

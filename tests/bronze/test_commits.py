@@ -147,6 +147,11 @@ def test_the_difference_of_days_and_month_is_counted(story: Story) -> None:
     assert story.runs[1].outcome.message == "2 of 3 files new or changed, 0 failed"
 
 
+def test_a_run_counts_the_files_that_were_republished(story: Story) -> None:
+    told = [run.outcome.figures.get("republished files", "none")[:4] for run in story.runs]
+    assert told == ["none", "1; `", "none", "1; `"]
+
+
 def test_a_run_without_news_changes_nothing(story: Story) -> None:
     assert story.runs[2].versions == story.runs[1].versions
     assert story.runs[2].outcome.unchanged
