@@ -44,10 +44,14 @@ def load_files(
         due: The files to read.
         ledger: What bronze holds of the market and interval; updated.
     """
-    loaded = Loaded()
+    if due:
+        context.lake.create(KLINES)  # before the ledger tells of lines that it might refuse
+    loaded, read = Loaded(), 0
     for batch in _batches(due):
         loaded += _load_batch(context, root, batch, ledger)
-        log.info("%d of %d files read, %d new or changed", len(batch), len(due), loaded.files)
+        read += len(batch)
+        counts = (f"{count:,}" for count in (read, len(due), loaded.files))
+        log.info("%s of %s files read, %s new or changed", *counts)
     # Daily files that another run loaded beside their month.
     late = superseded_days(whole_months(ledger.entries), ledger)
     return loaded + commit_files(context, root, {}, late, ledger)

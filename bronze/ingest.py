@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -34,7 +33,7 @@ from bronze.source import Source, open_source
 from bronze.symbols import changed_symbols, known_symbols, record_symbols
 from lakehouse.collector import collector_paused, left_out_of_collections
 from lakehouse.errors import ArchiveError
-from lakehouse.session import activate
+from lakehouse.session import threads
 from lakehouse.settings import Settings
 from lakehouse.tasks import TaskContext, TaskOutcome
 
@@ -76,7 +75,7 @@ def run_ingest_archive(context: TaskContext, sleep: Sleep | None = None) -> Task
         EnvironmentProblem: The landing folder of an http archive has no room.
     """
     source, ledger = _opened(context, sleep)
-    with _beside(context) as beside, ExitStack() as loading:
+    with threads(context.spark, _BESIDE, "ingest") as beside, ExitStack() as loading:
         with collector_paused():
             knowing = beside.submit(known_symbols, context)
             plan = _plan(source, context.settings, doubts_of(ledger.entries))
@@ -106,10 +105,6 @@ def run_ingest_archive(context: TaskContext, sleep: Sleep | None = None) -> Task
     return _outcome(plan, ledger.entries, read, loaded, len(changed), withdrawn)
 
 
-def _beside(context: TaskContext) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(_BESIDE, "ingest", initializer=activate, initargs=(context.spark,))
-
-
 def _opened(context: TaskContext, sleep: Sleep | None) -> tuple[Source, Ledger]:
     """The archive, and what bronze knows of its files."""
     archive = context.settings.archive
@@ -119,7 +114,7 @@ def _opened(context: TaskContext, sleep: Sleep | None) -> tuple[Source, Ledger]:
         source = open_source(context, sleep, doubts)
         # The listing may have taken minutes and the landing hours.
         return source, Ledger.read(context)
-    with _beside(context) as beside, collector_paused():
+    with threads(context.spark, _BESIDE, "ingest") as beside, collector_paused():
         reading = beside.submit(Ledger.read, context)
         return open_source(context, sleep), reading.result()
 

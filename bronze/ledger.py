@@ -81,10 +81,10 @@ class Ledger:
         """The newest ledger of the run's market and interval."""
         # Before the ledger is read: another run may replace lines at any moment, and writes into
         # the ledger first that it is going to.
-        version = context.lake.version_there(KLINES) or 0
+        version = context.lake.version_as_it_is(KLINES)
         if not context.lake.exists(ARCHIVE_FILES):
             return cls(_SCHEMA.empty_table(), version)
-        return cls(context.lake.small_table(ARCHIVE_FILES, context.settings.scope), version)
+        return cls(context.lake.rows(ARCHIVE_FILES, context.settings.scope), version)
 
     def rows(self, names: Collection[str]) -> dict[str, LedgerRow]:
         """Whole rows of those of the named files that the ledger has."""

@@ -53,7 +53,7 @@ def known_symbols(context: TaskContext) -> dict[str, SymbolRow]:
     if not context.lake.exists(ARCHIVE_SYMBOLS):
         return {}
     scope = context.settings.scope
-    table = context.lake.small_table(ARCHIVE_SYMBOLS, scope).drop_columns([*scope, *_RUN])
+    table = context.lake.rows(ARCHIVE_SYMBOLS, scope).drop_columns([*scope, *_RUN])
     return {row["symbol"]: row for row in table.to_pylist()}
 
 

@@ -1,4 +1,4 @@
-"""Arrow tables as DataFrames."""
+"""Arrow tables as DataFrames, and Arrow's types as Spark names them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,25 @@ import pyarrow as pa
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
+
+
+_NAMES = {
+    pa.bool_(): "boolean",
+    pa.int32(): "int",
+    pa.int64(): "bigint",
+    pa.float64(): "double",
+    pa.string(): "string",
+    pa.timestamp("us", "UTC"): "timestamp",
+}
+
+
+def sql_type(type_: pa.DataType) -> str:
+    """A type as Spark's `simpleString` spells it; of others than tables have, Arrow's own name."""
+    if pa.types.is_list(type_):
+        return f"array<{sql_type(type_.value_type)}>"
+    if pa.types.is_struct(type_):
+        return f"struct<{','.join(f'{each.name}:{sql_type(each.type)}' for each in type_)}>"
+    return _NAMES.get(type_, str(type_))
 
 
 def frame_of(spark: SparkSession, table: pa.Table) -> DataFrame:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from lakehouse.contracts import Column, TableContract
-from lakehouse.session import activate
+from lakehouse.session import threads
 from lakehouse.settings import Settings
 from lakehouse.sql import equals, is_in
 from lakehouse.tables import Lake
@@ -119,12 +118,12 @@ def recorded_here_alone(run_id: str) -> Iterator[None]:
 
 @contextmanager
 def opened_beside(spark: SparkSession, settings: Settings) -> Iterator[None]:
-    """A block beside which `ops.task_runs` is opened: in a new session, that takes seconds.
+    """A block beside which `ops.task_runs` is opened, for `record` after it.
 
-    What goes wrong with it is raised when it is written into.
+    In a new session that takes seconds. What goes wrong with it is raised by `record`.
     """
     lake = Lake(spark, settings.warehouse, settings.catalog)
-    with ThreadPoolExecutor(1, "task_runs", initializer=activate, initargs=(spark,)) as beside:
+    with threads(spark, 1, "task_runs") as beside:
         beside.submit(lake.create, TASK_RUNS)
         yield
 
@@ -138,7 +137,7 @@ def record(spark: SparkSession, settings: Settings, *runs: TaskRun) -> None:
     tasks = is_in("task", {run.task for run in runs})
     # Two jobs may have a run of the same name: schedulers count each for itself.
     same = f"{equals({'run_id': runs[0].run_id, 'job': runs[0].job})} AND {tasks}"
-    are_first = _are_first(runs) or lake.create(TASK_RUNS)
+    are_first = _are_first(runs) or lake.is_unwritten(TASK_RUNS)
     if are_first or lake.read_own(TASK_RUNS).where(same).isEmpty():
         lake.append(TASK_RUNS, frame)
     else:

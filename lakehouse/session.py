@@ -8,11 +8,13 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lakehouse.errors import EnvironmentProblem, in_one_line
+from lakehouse.interruption import interrupt
 from lakehouse.java import require_java
 from lakehouse.packages import resolving_alone
 from lakehouse.ports import check_connect_server
@@ -130,6 +132,20 @@ def activate(session: "SparkSession") -> None:
         make_active(session)
     else:
         session.createDataFrame([], "n INT")  # a classic session becomes active by this
+
+
+@contextmanager
+def threads(session: "SparkSession", number: int, name: str) -> Iterator[ThreadPoolExecutor]:
+    """So many threads beside the calling one, in which the session is active.
+
+    The end of the block waits for them. Ctrl-C in it ends those that wait for another process.
+    """
+    with ThreadPoolExecutor(number, name, initializer=activate, initargs=(session,)) as pool:
+        try:
+            yield pool
+        except KeyboardInterrupt:
+            interrupt()
+            raise
 
 
 def _start(settings: SparkSettings) -> "SparkSession":

@@ -1,4 +1,4 @@
-"""The one module that reads and writes tables.
+"""Tables: what reads and writes them.
 
 A `Lake` is opened for each task. It creates tables from their contracts on first use, pins the
 version of each table at the task's first read, and remembers every version it read and wrote, so
@@ -82,7 +82,7 @@ class TableSize:
 class Lake:
     """Reads and writes the tables of one warehouse for one task.
 
-    In a thread of the task's own, its session must be made active first (`session.activate`).
+    In a thread of the task's own, its session must be made active first (`session.threads`).
 
     Attributes:
         read_versions: Table name -> Delta version that this task read.
@@ -132,21 +132,35 @@ class Lake:
         self.create(contract)
         return self._spark.table(self.name(contract))
 
-    def small_table(self, contract: TableContract, equal: Mapping[str, str]) -> pa.Table:
-        """Rows of a table that is there, at its newest version, without recording the read.
+    def rows(self, contract: TableContract, equal: Mapping[str, str]) -> pa.Table:
+        """Rows that the driver has room for, at the newest version, without recording the read.
+
+        In a folder, they come without a query: the first one of a session takes ten seconds.
 
         Args:
-            contract: A table of which that many rows fit the driver.
+            contract: The table.
             equal: Partition column -> its value in the rows.
-        """
-        if self._is_committed_here:
-            from lakehouse.small_table import small_table  # Arrow, which the command line spares
 
-            folder = Path(self._location(contract.full_name))
-            rows = small_table(folder, contract.column_names, equal)
-            if rows is not None:
-                return rows
-        return self.read_own(contract).where(equals(equal)).toArrow()
+        Returns:
+            The rows, with the contract's columns in its order.
+
+        Raises:
+            TableError: The table has other columns.
+        """
+        found = self._rows_without_spark(contract, equal)
+        if found is None:
+            found = self.read_own(contract).where(equals(equal)).toArrow()
+        return found
+
+    def _rows_without_spark(
+        self, contract: TableContract, equal: Mapping[str, str]
+    ) -> pa.Table | None:
+        """The same; None where a query is needed."""
+        if not self._is_committed_here:
+            return None
+        from lakehouse.delta_rows import rows_in  # imports Arrow, which the command line spares
+
+        return rows_in(Path(self._location(contract.full_name)), contract, equal)
 
     def read_unchanged(self, contract: TableContract) -> DataFrame:
         """A table that is there, at its newest version, without bringing it up to this release.
@@ -170,9 +184,9 @@ class Lake:
         self.create(contract)
         return self._newest(contract.full_name)
 
-    def version_there(self, contract: TableContract) -> int | None:
-        """The newest version of a table as it is; None if it has not been created."""
-        return self._newest(contract.full_name) if self.exists(contract) else None
+    def version_as_it_is(self, contract: TableContract) -> int:
+        """The newest version, without a look at the table's columns; 0 if it is not there."""
+        return self._newest(contract.full_name) if self.exists(contract) else 0
 
     def changed_since(self, contract: TableContract, version: int) -> bool:
         """Whether a commit after a version may have changed rows."""

@@ -158,7 +158,7 @@ class Task:
             log.info("%s …", label, extra=event("task_started"))
             started = time.monotonic()
             try:
-                with self._turn(settings), opened_beside(spark, settings):
+                with self._turn(settings):
                     run = self._recorded(spark, settings, run_id, job)
             except Exception as error:
                 seconds, why = time.monotonic() - started, in_one_line(error)
@@ -197,7 +197,8 @@ class Task:
                         # before it stands.
                         earlier.append(context.lake)
                         context = self._context(spark, settings, run_id, job, started)
-                    outcome = self.body(context)
+                    with opened_beside(spark, settings):
+                        outcome = self.body(context)
         except Exception as error:
             failed = _task_run(context, "failed", TaskOutcome(in_one_line(error)), earlier=earlier)
             # What stopped the task must not be hidden by what then stops its record.

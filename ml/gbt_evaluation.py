@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -21,7 +20,7 @@ from pyspark.sql import functions as F
 
 from lakehouse.errors import NotEnoughData
 from lakehouse.intervals import MICROS_PER_DAY, interval_micros
-from lakehouse.session import activate
+from lakehouse.session import threads
 from ml.contracts import FEATURES
 from ml.feature_table import complete, in_scope
 from ml.features import FEATURE_NAMES, LABEL_BARS, TARGET
@@ -128,7 +127,7 @@ def fit_all(context: TaskContext) -> GbtFits:
     def ridge(split: Split) -> Judged:
         return _judged(split, f"{RIDGE}_{split.name}", lambda _: fit_ridge(context, split.train))
 
-    with ThreadPoolExecutor(_FITS_AT_ONCE, initializer=activate, initargs=(context.spark,)) as pool:
+    with threads(context.spark, _FITS_AT_ONCE, "gbt") as pool:
         kept = pool.submit(lambda: fit_gbt(context, rows, rows.count()))
         # The largest first, so that no thread is left with a long fit at the end.
         judged = [pool.submit(trees, split) for split in reversed(splits)]

@@ -7,7 +7,6 @@ Symbols are grouped by their standardised return, volatility and Sharpe ratio ov
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -22,7 +21,7 @@ from gold.contracts import ASSET_METRICS
 from gold.returns import FloatArray, IntArray
 from lakehouse.arrow import frame_of
 from lakehouse.errors import NotEnoughData
-from lakehouse.session import activate
+from lakehouse.session import threads
 from lakehouse.sql import equals
 from lakehouse.tasks import TaskContext, TaskOutcome
 from ml import kmeans_plots, plots
@@ -236,7 +235,7 @@ def fit_kmeans(context: TaskContext, points: DataFrame, measured: FloatArray) ->
         return kmeans.copy().setSeed(seed).fit(points)
 
     # A fit is a dozen small jobs, between which the driver works alone.
-    with ThreadPoolExecutor(_FITS_AT_ONCE, initializer=activate, initargs=(context.spark,)) as pool:
+    with threads(context.spark, _FITS_AT_ONCE, "kmeans") as pool:
         fits = list(pool.map(fit, range(settings.seed, settings.seed + STARTS)))
     return min(fits, key=lambda model: inertia(measured, _centres(model)))
 

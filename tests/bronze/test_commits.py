@@ -1,12 +1,14 @@
 """Replacements: months that supersede their days, republished files, and two runs at once."""
 
+import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import pytest
 
@@ -15,8 +17,9 @@ from bronze.contracts import ARCHIVE_FILES, ARCHIVE_SYMBOLS, KLINES, REJECTED_LI
 from bronze.ledger import Ledger, LedgerRow
 from bronze.republished import republished_files
 from bronze.tasks import ingest_archive
-from lakehouse.contracts import TableContract
-from lakehouse.errors import WriteConflict
+from lakehouse import tables
+from lakehouse.contracts import Column, TableContract
+from lakehouse.errors import TableError, WriteConflict
 from lakehouse.settings import Settings
 from lakehouse.tables import Lake
 from lakehouse.tasks import TaskContext, TaskOutcome
@@ -499,6 +502,29 @@ def test_a_run_that_is_overtaken_tells_the_same_difference(
     (told,) = republished_files(spark, settings).toArrow().to_pylist()
     assert (told["removed"], told["added"], told["changed"]) == (52, 0, 0)
     assert len(rows(lake, KLINES)) == 4
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_table_of_other_columns_stops_a_load_before_the_ledger_tells_of_it(
+    spark: "SparkSession",
+    base_settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    root = tmp_path / "archive"
+    settings = lake_of(base_settings, tmp_path, root, "12h")
+    lake = Lake(spark, settings.warehouse)
+    put(root, "ETHUSDT", "2025-02", FEBRUARY)
+    do(spark, settings, ingest_archive, "first")
+    known = rows(lake, ARCHIVE_FILES)
+    shutil.rmtree(Path(settings.warehouse, "bronze", "klines"))
+    monkeypatch.setattr(tables, "_created", WeakKeyDictionary())  # as in a new session
+    other = replace(KLINES, columns=(*KLINES.columns, Column("more", "INT", "More")))
+    lake.create(other)
+    put(root, "BTCUSDT", "2025-02", FEBRUARY)
+    with pytest.raises(TableError, match=r"bronze\.klines .* has other columns"):
+        do(spark, settings, ingest_archive, "second")
+    assert rows(lake, ARCHIVE_FILES) == known
 
 
 @pytest.mark.usefixtures("quick")

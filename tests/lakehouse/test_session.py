@@ -2,14 +2,19 @@ import fcntl
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from lakehouse import packages, session
 from lakehouse.errors import EnvironmentProblem
+from lakehouse.interruption import stop_event
 from lakehouse.session import spark_session
 from lakehouse.settings import SparkSettings
 from tests.servers import free_port
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 
 @pytest.mark.parametrize("address", ["sc://127.0.0.1:{port}", "sc://", "sc://127.0.0.1:http"])
@@ -25,6 +30,20 @@ def test_a_connect_server_that_is_not_there_is_told_at_once(
         spark_session(SparkSettings(remote=address.format(port=free_port()))),
     ):
         raise AssertionError("there is a session")
+
+
+def test_ctrl_c_stops_what_waits_in_a_thread_beside(spark: "SparkSession") -> None:
+    stop = stop_event()
+    waiting = []
+
+    def interrupted() -> None:
+        with session.threads(spark, 1, "test") as beside:
+            waiting.append(beside.submit(stop.wait, 60))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert waiting[0].result()
 
 
 @pytest.mark.parametrize(

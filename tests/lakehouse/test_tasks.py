@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ from tenacity import wait_none
 from lakehouse import tasks
 from lakehouse.code_version import code_version
 from lakehouse.contracts import Column, TableContract
-from lakehouse.errors import NotEnoughData, SettingsError, WriteConflict
+from lakehouse.errors import NotEnoughData, SettingsError, TableError, WriteConflict
 from lakehouse.increments import untouched
 from lakehouse.invocation import new_run_id
 from lakehouse.jobs import ENTRY_POINT_GROUP
@@ -93,6 +94,37 @@ def test_every_run_of_a_task_leaves_one_row(spark: SparkSession, settings: Setti
     assert not second[quoted, "failing"]["written_versions"]
 
 
+def test_the_table_of_runs_is_opened_while_the_task_works(
+    spark: SparkSession, settings: Settings
+) -> None:
+    def wait(context: TaskContext) -> TaskOutcome:
+        until = time.monotonic() + 60
+        while not context.lake.exists(TASK_RUNS):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        return TaskOutcome("it is there")
+
+    Task("wait", "Wait.", wait).run(spark, settings, "run-1", "")
+    assert recorded(spark, settings)["run-1", "wait"]["status"] == "succeeded"
+
+
+def test_a_table_of_runs_that_cannot_be_opened_fails_the_task_at_its_end(
+    spark: SparkSession, settings: Settings
+) -> None:
+    folder = Path(settings.warehouse, "ops", "task_runs")
+    folder.mkdir(parents=True)
+    (folder / "no-table.txt").write_text("in the way")
+    done = []
+
+    def work(_: TaskContext) -> TaskOutcome:
+        done.append(True)
+        return TaskOutcome("done")
+
+    with pytest.raises(TableError, match="holds no table"):
+        Task("work", "Work.", work).run(spark, settings, "run-1", "")
+    assert done
+
+
 def pairs(run: Any) -> dict[str, list[tuple[str, int]]]:
     """Maps as Arrow gives them."""
     return {
@@ -110,6 +142,7 @@ def test_what_stopped_a_task_is_raised_even_if_it_cannot_be_recorded(
         raise OSError("no space left on device")
 
     monkeypatch.setattr(tasks, "record", full)
+    monkeypatch.setattr(tasks, "opened_beside", lambda *_: nullcontext())
     nothing: Any = None  # no session is asked for anything
     with pytest.raises(NotEnoughData, match="the reason"):
         Task("t", "T.", fail).run(nothing, settings, "run-1", "")
@@ -134,6 +167,7 @@ def test_a_task_that_another_run_got_ahead_of_is_planned_again(
         return TaskOutcome("written")
 
     monkeypatch.setattr(tasks, "record", lambda spark, settings, run: runs.append(run))
+    monkeypatch.setattr(tasks, "opened_beside", lambda *_: nullcontext())
     monkeypatch.setattr(tasks, "wait_random_exponential", lambda **_: wait_none())
     monkeypatch.setattr(Lake, "rows_read", lambda _: 7)
     nothing: Any = None  # no session is asked for anything

@@ -12,8 +12,8 @@ import pytest
 
 from lakehouse.contracts import Column, TableContract
 from lakehouse.delta_log import newest_checkpoint
+from lakehouse.delta_rows import rows_in
 from lakehouse.errors import TableError
-from lakehouse.small_table import small_table
 from lakehouse.sql import literal
 from lakehouse.tables import Lake
 from lakehouse.time_travel import PinnedLake
@@ -40,6 +40,7 @@ FILES = TableContract(
     partitioned_by=("kind", "part"),
     checks={"size_positive": "size IS NULL OR size > 0"},
 )
+FILES_WITH_MORE = replace(FILES, columns=(*FILES.columns, Column("more", "INT", "More")))
 AT = datetime(2025, 1, 31, 23, 30, 0, 123456, tzinfo=UTC)
 # Texts that a folder's name, or a URL, would spell otherwise.
 ODD = "a b%2F:'é"
@@ -64,7 +65,7 @@ def folder(settings: Settings) -> Path:
 
 def here(folder: Path, contract: TableContract = FILES, **equal: str) -> list[Row] | None:
     """What is read without Spark."""
-    found = small_table(folder, contract.column_names, equal)
+    found = rows_in(folder, contract, equal)
     return None if found is None else in_order(found)
 
 
@@ -92,16 +93,19 @@ def test_after_every_kind_of_commit_the_rows_are_those_that_spark_reads(
         lambda: put(row(1), row(9, "spot", "y")),
         lambda: spark.sql(f"OPTIMIZE {lake.name(FILES)}").collect(),
         lambda: spark.sql(f"DELETE FROM {lake.name(FILES)} WHERE id = 7").collect(),
-        *(lambda n=n: put(row(n), bare(-n, "spot")) for n in range(20, 25)),
+        lambda: spark.sql(f"UPDATE {lake.name(FILES)} SET size = 8 WHERE id = 1").collect(),
+        lambda: spark.sql(f"RESTORE {lake.name(FILES)} TO VERSION AS OF 6").collect(),
+        *(lambda n=n: put(row(n), bare(-n, "spot")) for n in range(20, 23)),
         lambda: put(row(90), where="kind = 'um' AND id IN (20, 21, 90)"),
     ]
+    told = []
     for commit in commits:
         commit()
         table = lake.read_own(FILES)
-        for kind in ("um", "spot", ODD):
+        for kind in ("spot", ODD, "um"):
             told = in_order(table.where(table.kind == kind).toArrow())
             assert here(folder, kind=kind) == (told or None)
-            assert in_order(lake.small_table(FILES, {"kind": kind})) == told
+            assert in_order(lake.rows(FILES, {"kind": kind})) == told
         both = {"kind": "um", "part": "x"}
         assert here(folder, **both) == in_order(table.where("kind = 'um' AND part = 'x'").toArrow())
     assert newest_checkpoint(folder) == 10
@@ -109,7 +113,26 @@ def test_after_every_kind_of_commit_the_rows_are_those_that_spark_reads(
     assert lake.read_versions == {}
     for version in range(10):  # as a log that is cleaned up
         (folder / "_delta_log" / f"{version:020}.json").unlink()
-    assert here(folder, kind="um") == in_order(lake.small_table(FILES, {"kind": "um"}))
+    assert here(folder, kind="um") == told
+    assert told
+
+
+def test_a_query_is_made_only_where_it_is_needed(
+    lake: Lake, folder: Path, monkeypatch: pytest.MonkeyPatch, remote: str | None
+) -> None:
+    lake.append(FILES, lake.frame(FILES, [row(1), row(2, "spot")]))
+    reads: list[str] = []
+    read_own = lake.read_own
+
+    def counted(contract: TableContract) -> object:
+        reads.append(contract.full_name)
+        return read_own(contract)
+
+    monkeypatch.setattr(lake, "read_own", counted)
+    assert in_order(lake.rows(FILES, {"kind": "um"})) == [row(1)]
+    assert len(reads) == (1 if remote else 0)  # a server's log is not looked into
+    assert in_order(lake.rows(FILES, {"kind": "nothing"})) == []
+    assert len(reads) == (2 if remote else 1)
 
 
 def test_a_log_that_is_not_all_there_is_left_to_spark(lake: Lake, folder: Path) -> None:
@@ -144,7 +167,7 @@ def test_a_table_that_wants_a_newer_reader_is_left_to_spark(
     spark.sql(f"ALTER TABLE {lake.name(FILES)} SET TBLPROPERTIES ({properties})")
     spark.sql(f"DELETE FROM {lake.name(FILES)} WHERE id = 2")
     assert here(folder, kind="um") is None
-    assert in_order(lake.small_table(FILES, {"kind": "um"})) == [row(1)]
+    assert in_order(lake.rows(FILES, {"kind": "um"})) == [row(1)]
 
 
 def test_a_table_of_an_older_release_is_brought_up_to_date_by_spark(
@@ -155,22 +178,52 @@ def test_a_table_of_an_older_release_is_brought_up_to_date_by_spark(
     lake.append(older, lake.frame(older, [values]))
     newer = replace(FILES, partitioned_by=("kind",), added=("part",))
     assert here(folder, newer, kind="um") is None
-    assert in_order(lake.small_table(newer, {"kind": "um"})) == [row(1, part=None)]
+    assert in_order(lake.rows(newer, {"kind": "um"})) == [row(1, part=None)]
     assert here(folder, newer, kind="um") is None  # the file that was there lacks the column
     lake.append(newer, lake.frame(newer, [row(2, "spot")]))
     assert here(folder, newer, kind="spot") == [row(2, "spot")]
     with pytest.raises(TableError, match="has other columns"):
-        lake.small_table(FILES_WITH_MORE, {"kind": "um"})
+        lake.rows(FILES_WITH_MORE, {"kind": "um"})
 
 
-FILES_WITH_MORE = replace(FILES, columns=(*FILES.columns, Column("more", "INT", "More")))
+@pytest.mark.parametrize(
+    ("column", "type_"),
+    [("size", "INT"), ("at", "STRING"), ("former", "ARRAY<STRUCT<sha256: STRING, on: TIMESTAMP>>")],
+)
+def test_drift_of_a_type_is_an_error_as_in_any_read(
+    spark: SparkSession, lake: Lake, folder: Path, column: str, type_: str
+) -> None:
+    drifted = [replace(each, type=type_) if each.name == column else each for each in FILES.columns]
+    other = replace(FILES, columns=tuple(drifted))
+    lake.append(other, lake.frame(other, [{**bare(1), column: None}]))
+    assert here(folder, kind="um") is None
+    with pytest.raises(TableError, match="has other columns"):
+        Lake(spark, str(folder.parents[1])).rows(FILES, {"kind": "um"})
+
+
+def test_a_file_whose_times_are_encoded_otherwise_is_left_to_spark(
+    spark: SparkSession, lake: Lake, folder: Path
+) -> None:
+    lake.append(FILES, lake.frame(FILES, [row(1)]))
+    key = "spark.sql.parquet.outputTimestampType"
+    usual = spark.conf.get(key)
+    assert usual is not None
+    spark.conf.set(key, "INT96")
+    try:
+        lake.append(FILES, lake.frame(FILES, [row(2, "spot"), row(3)]))
+    finally:
+        spark.conf.set(key, usual)
+    assert here(folder, kind="um") is None
+    assert here(folder, kind="spot") is None
+    assert in_order(lake.rows(FILES, {"kind": "um"})) == [row(1), row(3)]
+    assert in_order(lake.rows(FILES, {"kind": "spot"})) == [row(2, "spot")]
 
 
 def test_a_partition_of_numbers_is_left_to_spark(lake: Lake, folder: Path) -> None:
     numbered = replace(FILES, partitioned_by=("id", "kind"))
     lake.append(numbered, lake.frame(numbered, [row(1), row(2, "spot")]))
     assert here(folder, kind="um") is None
-    assert in_order(lake.small_table(numbered, {"kind": "um"})) == [row(1)]
+    assert in_order(lake.rows(numbered, {"kind": "um"})) == [row(1)]
 
 
 def test_a_lake_of_the_past_reads_no_newer_rows(
@@ -179,4 +232,4 @@ def test_a_lake_of_the_past_reads_no_newer_rows(
     version = lake.append(FILES, lake.frame(FILES, [row(1)]))
     lake.append(FILES, lake.frame(FILES, [row(2)]))
     past = PinnedLake(spark, settings.warehouse, None, {FILES.full_name: version})
-    assert in_order(past.small_table(FILES, {"kind": "um"})) == [row(1)]
+    assert in_order(past.rows(FILES, {"kind": "um"})) == [row(1)]
