@@ -12,7 +12,14 @@ from collections.abc import Iterator, Sequence
 from pyspark.sql import functions as F
 
 from bronze.archive import ArchiveKey, ListedFile
-from bronze.commits import Loaded, commit_files, lines_of_files, superseded_days, write_rows
+from bronze.commits import (
+    Loaded,
+    commit_files,
+    lines_of_files,
+    require_tables_of_lines,
+    superseded_days,
+    write_rows,
+)
 from bronze.contracts import KLINES
 from bronze.ledger import Ledger, LedgerRow, content, half_done
 from bronze.lines import MIN_MICROSECONDS, MIN_MILLISECONDS, time_unit_of
@@ -44,8 +51,6 @@ def load_files(
         due: The files to read.
         ledger: What bronze holds of the market and interval; updated.
     """
-    if due:
-        context.lake.create(KLINES)  # before the ledger tells of lines that it might refuse
     loaded, read = Loaded(), 0
     for batch in _batches(due):
         loaded += _load_batch(context, root, batch, ledger)
@@ -111,6 +116,7 @@ def _mark_new(context: TaskContext, batch: Sequence[ListedFile], ledger: Ledger)
     While it is empty it need not be told: lines that a killed run leaves then are of no file.
     """
     if ledger.entries:
+        require_tables_of_lines(context)
         keys = [file.key for file in batch if file.failure is None]
         unread = {
             key.source_file: _row(context, key, facts_of(download_failed(key, None, "")))

@@ -95,6 +95,8 @@ def commit_files(
         if row["rows"]
     }
     marks = {name: half_done(row, former.get(name)) for name, row in before.items()}
+    if marks:
+        require_tables_of_lines(context)
     write_rows(context, marks)
     new = dict(changed) | {
         name: {**row, "rows": 0, "rejected_lines": 0} for name, row in superseded.items()
@@ -140,6 +142,16 @@ def _with_former(context: TaskContext, row: LedgerRow, version: int) -> list[Led
     """The contents that a file had, with the one that is replaced now."""
     told = {name: row[name] for name in ("sha256", "rows", "ingested_at")}
     return [*(row["former"] or []), {**told, "replaced_at": context.now, "version": version}]
+
+
+def require_tables_of_lines(context: TaskContext) -> None:
+    """See that the tables of lines take them, before the ledger tells of any.
+
+    Raises:
+        TableError: One has other columns.
+    """
+    for contract in (KLINES, REJECTED_LINES):
+        context.lake.create(contract)
 
 
 def write_rows(context: TaskContext, rows: Mapping[str, LedgerRow]) -> None:

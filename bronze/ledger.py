@@ -17,7 +17,7 @@ from pyspark.sql import DataFrame
 
 from bronze.contracts import ARCHIVE_FILES, KLINES
 from bronze.plan import BEING_LOADED, CUT_SHORT, LedgerEntry
-from lakehouse.arrow import frame_of
+from lakehouse.arrow import ARROW_TYPES, frame_of
 from lakehouse.tasks import TaskContext
 
 LedgerRow = dict[str, Any]
@@ -33,14 +33,11 @@ _FORMER = pa.list_(
         ]
     )
 )
-_ARROW_TYPES = {
-    "STRING": pa.string(),
-    "BIGINT": pa.int64(),
-    "BOOLEAN": pa.bool_(),
-    "TIMESTAMP": pa.timestamp("us", "UTC"),
-}
 _SCHEMA = pa.schema(
-    [(column.name, _ARROW_TYPES.get(column.type, _FORMER)) for column in ARCHIVE_FILES.columns]
+    [
+        (column.name, ARROW_TYPES.get(column.type.lower(), _FORMER))
+        for column in ARCHIVE_FILES.columns
+    ]
 )
 _ENTRY = tuple(each.name for each in fields(LedgerEntry))
 
@@ -81,7 +78,7 @@ class Ledger:
         """The newest ledger of the run's market and interval."""
         # Before the ledger is read: another run may replace lines at any moment, and writes into
         # the ledger first that it is going to.
-        version = context.lake.version_as_it_is(KLINES)
+        version = context.lake.version_unchanged(KLINES)
         if not context.lake.exists(ARCHIVE_FILES):
             return cls(_SCHEMA.empty_table(), version)
         return cls(context.lake.rows(ARCHIVE_FILES, context.settings.scope), version)

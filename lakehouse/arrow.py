@@ -10,23 +10,29 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 
-_NAMES = {
-    pa.bool_(): "boolean",
-    pa.int32(): "int",
-    pa.int64(): "bigint",
-    pa.float64(): "double",
-    pa.string(): "string",
-    pa.timestamp("us", "UTC"): "timestamp",
+ARROW_TYPES = {
+    "boolean": pa.bool_(),
+    "int": pa.int32(),
+    "bigint": pa.int64(),
+    "double": pa.float64(),
+    "string": pa.string(),
+    "timestamp": pa.timestamp("us", "UTC"),
 }
+"""Spark's name of a plain type -> what Arrow has for it."""
+
+_SQL_NAMES = {arrow: name for name, arrow in ARROW_TYPES.items()}
 
 
 def sql_type(type_: pa.DataType) -> str:
-    """A type as Spark's `simpleString` spells it; of others than tables have, Arrow's own name."""
+    """A type as Spark's `simpleString` spells it.
+
+    One that is not plain, nor a list or structure of plain ones, keeps Arrow's name for it.
+    """
     if pa.types.is_list(type_):
         return f"array<{sql_type(type_.value_type)}>"
     if pa.types.is_struct(type_):
         return f"struct<{','.join(f'{each.name}:{sql_type(each.type)}' for each in type_)}>"
-    return _NAMES.get(type_, str(type_))
+    return _SQL_NAMES.get(type_, str(type_))
 
 
 def frame_of(spark: SparkSession, table: pa.Table) -> DataFrame:

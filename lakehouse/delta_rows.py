@@ -1,7 +1,7 @@
 """The rows of a small Delta table in a folder of this machine, read without Spark.
 
-The first query of a session takes it ten seconds, whatever it reads: a JVM compiles all that is
-between the query and the files. Here the log is replayed as
+The first query of a session takes ten seconds on two cores, whatever it reads: a JVM compiles all
+that is between the query and the files. Here the log is replayed as
 https://github.com/delta-io/delta/blob/master/PROTOCOL.md tells, and Arrow reads the files. Tables
 that are in any way out of the ordinary are left to Spark.
 """
@@ -39,7 +39,7 @@ def rows_in(folder: Path, contract: TableContract, equal: Mapping[str, str]) -> 
     Args:
         folder: The table's.
         contract: Its columns, which the result has in this order.
-        equal: Partition column, of texts -> value.
+        equal: Partition column of type STRING -> its value.
 
     Returns:
         The rows; None where there is none, or Spark is to tell: the table or a file of it has other

@@ -136,14 +136,17 @@ def activate(session: "SparkSession") -> None:
 
 @contextmanager
 def threads(session: "SparkSession", number: int, name: str) -> Iterator[ThreadPoolExecutor]:
-    """So many threads beside the calling one, in which the session is active.
+    """`number` threads beside the calling one, in which the session is active.
 
-    The end of the block waits for them. Ctrl-C in it ends those that wait for another process.
+    The end of the block waits for them. Ctrl-C until then takes back what has not begun, and ends
+    what waits for another process at that moment.
     """
     with ThreadPoolExecutor(number, name, initializer=activate, initargs=(session,)) as pool:
         try:
             yield pool
+            pool.shutdown()
         except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
             interrupt()
             raise
 

@@ -1,4 +1,4 @@
-"""Tables: what reads and writes them.
+"""Reads and writes tables by Spark; `delta_rows` reads small ones without it.
 
 A `Lake` is opened for each task. It creates tables from their contracts on first use, pins the
 version of each table at the task's first read, and remembers every version it read and wrote, so
@@ -133,13 +133,14 @@ class Lake:
         return self._spark.table(self.name(contract))
 
     def rows(self, contract: TableContract, equal: Mapping[str, str]) -> pa.Table:
-        """Rows that the driver has room for, at the newest version, without recording the read.
+        """Rows that the driver has room for, without recording the read.
 
-        In a folder, they come without a query: the first one of a session takes ten seconds.
+        They come without a query where they can: a session that commits itself into a folder, and
+        a plain table that has such rows. The first query of a session takes seconds.
 
         Args:
             contract: The table.
-            equal: Partition column -> its value in the rows.
+            equal: Partition column of type STRING -> its value in the rows.
 
         Returns:
             The rows, with the contract's columns in its order.
@@ -149,7 +150,8 @@ class Lake:
         """
         found = self._rows_without_spark(contract, equal)
         if found is None:
-            found = self.read_own(contract).where(equals(equal)).toArrow()
+            rows = self.read_own(contract).where(equals(equal))
+            found = rows.select(*contract.column_names).toArrow()
         return found
 
     def _rows_without_spark(
@@ -184,8 +186,8 @@ class Lake:
         self.create(contract)
         return self._newest(contract.full_name)
 
-    def version_as_it_is(self, contract: TableContract) -> int:
-        """The newest version, without a look at the table's columns; 0 if it is not there."""
+    def version_unchanged(self, contract: TableContract) -> int:
+        """The newest version, without bringing the table up to this release; 0 if not there."""
         return self._newest(contract.full_name) if self.exists(contract) else 0
 
     def changed_since(self, contract: TableContract, version: int) -> bool:
@@ -305,9 +307,11 @@ class Lake:
         return name not in written
 
     def _is_as_created(self, contract: TableContract) -> bool:
-        if self._is_folder:
-            return versions_in(Path(self._location(contract.full_name))) == [0]
-        return self.version(contract) == 0
+        # A table that was made by a query or a copy has rows from the first.
+        table = contract.full_name
+        folder = Path(self._location(table))
+        newest = newest_commits(folder, 1) if self._is_folder else self._history(table, 1)
+        return [(each.version, each.operation) for each in newest] == [(0, "CREATE TABLE")]
 
     def _made(self, contract: TableContract, is_new: bool) -> StructType:
         name = self.name(contract)

@@ -54,6 +54,10 @@ class PinnedLake(Lake):
         """
         return super().read_own(contract, self.version(contract) if version is None else version)
 
+    def version_unchanged(self, contract: TableContract) -> int:
+        """The given version."""
+        return self.version(contract)
+
     def _rows_without_spark(
         self, contract: TableContract, equal: Mapping[str, str]
     ) -> pa.Table | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from lakehouse.contracts import Column, TableContract
@@ -173,12 +174,13 @@ def test_a_table_that_wants_a_newer_reader_is_left_to_spark(
 def test_a_table_of_an_older_release_is_brought_up_to_date_by_spark(
     lake: Lake, folder: Path
 ) -> None:
-    older = replace(FILES, columns=FILES.columns[:-1], partitioned_by=("kind",))
-    values = {name: value for name, value in row(1).items() if name != "part"}
+    columns = tuple(each for each in FILES.columns if each.name != "is_new")
+    older = replace(FILES, columns=columns, partitioned_by=("kind",))
+    values = {name: value for name, value in row(1).items() if name != "is_new"}
     lake.append(older, lake.frame(older, [values]))
-    newer = replace(FILES, partitioned_by=("kind",), added=("part",))
+    newer = replace(FILES, partitioned_by=("kind",), added=("is_new",))
     assert here(folder, newer, kind="um") is None
-    assert in_order(lake.rows(newer, {"kind": "um"})) == [row(1, part=None)]
+    assert in_order(lake.rows(newer, {"kind": "um"})) == [row(1, is_new=None)]
     assert here(folder, newer, kind="um") is None  # the file that was there lacks the column
     lake.append(newer, lake.frame(newer, [row(2, "spot")]))
     assert here(folder, newer, kind="spot") == [row(2, "spot")]
@@ -217,6 +219,29 @@ def test_a_file_whose_times_are_encoded_otherwise_is_left_to_spark(
     assert here(folder, kind="spot") is None
     assert in_order(lake.rows(FILES, {"kind": "um"})) == [row(1), row(3)]
     assert in_order(lake.rows(FILES, {"kind": "spot"})) == [row(2, "spot")]
+
+
+def test_a_file_may_have_its_partitions_values_in_every_row(
+    spark: SparkSession, lake: Lake, folder: Path
+) -> None:
+    lake.append(FILES, lake.frame(FILES, [row(1)]))
+    key = "delta.writePartitionColumnsToParquet"
+    spark.sql(f"ALTER TABLE {lake.name(FILES)} SET TBLPROPERTIES ('{key}' = 'true')")
+    lake.append(FILES, lake.frame(FILES, [row(2), row(3, "spot")]))
+    written = {len(pq.ParquetFile(path).schema_arrow) for path in folder.rglob("part-*.parquet")}
+    assert len(written) == 2
+    assert here(folder, kind="um") == [row(1), row(2)]
+
+
+def test_a_file_of_another_writer_is_read_or_left_to_spark(lake: Lake, folder: Path) -> None:
+    lake.append(FILES, lake.frame(FILES, [row(1)]))
+    path = next(folder.rglob("part-*.parquet"))
+    kept = pq.ParquetFile(path).read()
+    stricter = pa.schema([field.with_nullable(field.name != "id") for field in kept.schema])
+    pq.write_table(kept.cast(stricter), path)
+    assert here(folder, kind="um") == [row(1)]
+    lake.append(FILES, lake.frame(FILES, [row(2)]))
+    assert here(folder, kind="um") is None
 
 
 def test_a_partition_of_numbers_is_left_to_spark(lake: Lake, folder: Path) -> None:

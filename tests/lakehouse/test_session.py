@@ -2,6 +2,7 @@ import fcntl
 import subprocess
 import sys
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING
 
 import pytest
@@ -33,17 +34,45 @@ def test_a_connect_server_that_is_not_there_is_told_at_once(
 
 
 def test_ctrl_c_stops_what_waits_in_a_thread_beside(spark: "SparkSession") -> None:
-    stop = stop_event()
-    waiting = []
+    stop, begun, waiting = stop_event(), Event(), []
+
+    def wait() -> bool:
+        begun.set()
+        return stop.wait(60)
 
     def interrupted() -> None:
         with session.threads(spark, 1, "test") as beside:
-            waiting.append(beside.submit(stop.wait, 60))
+            waiting.append(beside.submit(wait))
+            assert begun.wait(60)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert waiting[0].result()
+
+
+def test_what_a_thread_beside_has_not_begun_is_taken_back_by_ctrl_c(
+    spark: "SparkSession", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop = stop_event()
+    late = []
+
+    def interrupted_at_its_end() -> None:
+        with session.threads(spark, 1, "test") as beside:
+            beside.submit(stop.wait, 60)
+            late.append(beside.submit(lambda: None))
+            shutdown = beside.shutdown
+
+            def interrupted(*, wait: bool = True, cancel_futures: bool = False) -> None:
+                monkeypatch.setattr(beside, "shutdown", shutdown)
+                raise KeyboardInterrupt
+
+            monkeypatch.setattr(beside, "shutdown", interrupted)
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_at_its_end()
+    assert stop.is_set()
+    assert late[0].cancelled()
 
 
 @pytest.mark.parametrize(

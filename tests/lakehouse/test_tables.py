@@ -20,7 +20,7 @@ from lakehouse.arrow import frame_of
 from lakehouse.contracts import Column, TableContract
 from lakehouse.delta_log import newest_commits
 from lakehouse.errors import TableError, WriteConflict
-from lakehouse.session import activate
+from lakehouse.session import threads
 from lakehouse.tables import Lake, register_tables, require_tables
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ def test_writers_at_the_same_time_lose_nothing(spark: SparkSession, settings: Se
         except WriteConflict:
             return None  # the task would be planned again
 
-    with ThreadPoolExecutor(3, initializer=activate, initargs=(spark,)) as pool:
+    with threads(spark, 3, "test") as pool:
         appended = list(pool.map(append, range(3)))
         replaced = list(pool.map(replace, range(3)))
     for lake, *versions in zip(lakes, appended, replaced, strict=True):
@@ -445,6 +445,17 @@ def test_a_commit_that_comes_while_changes_are_looked_up_is_one_of_them(
     assert lake.changes_since(BARS, 1) == {2, 3}
     assert not late
     assert lake.changes_since(BARS, 3) == set()
+
+
+def test_a_table_that_was_made_by_a_query_has_rows_from_the_first(
+    spark: SparkSession, lake: Lake
+) -> None:
+    query = lake.frame(BARS, [row(1)])
+    query.write.format("delta").partitionBy("month").saveAsTable(lake.name(BARS))
+    assert lake.version(BARS) == 0
+    assert not lake.is_unwritten(BARS)
+    lake.replace(BARS, lake.frame(BARS, [row(1, price=9.0)]), where="id = 1")
+    assert rows_in(lake) == [row(1, price=9.0)]
 
 
 def test_rows_written_are_those_of_its_commits_alone(lake: Lake) -> None:

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import entry_points
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -95,15 +95,21 @@ def test_every_run_of_a_task_leaves_one_row(spark: SparkSession, settings: Setti
 
 
 def test_the_table_of_runs_is_opened_while_the_task_works(
-    spark: SparkSession, settings: Settings
+    spark: SparkSession, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def wait(context: TaskContext) -> TaskOutcome:
-        until = time.monotonic() + 60
-        while not context.lake.exists(TASK_RUNS):
-            assert time.monotonic() < until
-            time.sleep(0.05)
+    opened = Event()
+    create = Lake.create
+
+    def told(lake: Lake, contract: TableContract) -> bool:
+        is_new = create(lake, contract)
+        opened.set()
+        return is_new
+
+    def wait(_: TaskContext) -> TaskOutcome:
+        assert opened.wait(60)
         return TaskOutcome("it is there")
 
+    monkeypatch.setattr(Lake, "create", told)
     Task("wait", "Wait.", wait).run(spark, settings, "run-1", "")
     assert recorded(spark, settings)["run-1", "wait"]["status"] == "succeeded"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ import pytest
 
 from gold.contracts import ASSET_METRICS
 from lakehouse.contracts import TableContract
-from lakehouse.session import activate
+from lakehouse.session import threads
 from lakehouse.settings import Settings
 from lakehouse.tables import Lake
 from lakehouse.tasks import TaskOutcome
@@ -96,7 +95,7 @@ def trained_once(
         lake.append(LISTINGS, market.listing_rows(spark, market.closes()))
         lake.append(ASSET_METRICS, market.metric_rows(spark, market.metrics()))
         # At once, as a job runs them, on a store that does not exist yet.
-        with ThreadPoolExecutor(2, initializer=activate, initargs=(spark,)) as pool:
+        with threads(spark, 2, "test") as pool:
             tasks = {task.name: task for task in (pca, kmeans, gbt_features)}
             running = {
                 name: pool.submit(do, spark, settings, task, RUN_ID) for name, task in tasks.items()
