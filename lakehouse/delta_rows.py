@@ -93,11 +93,8 @@ def _replayed(folder: Path) -> _State | None:
         return None
     state = _State()
     if checkpoint >= 0:
-        for action in (
-            pq.ParquetFile(checkpoint_file(folder, checkpoint))
-            .read(_CHECKPOINT_COLUMNS)
-            .to_pylist()
-        ):
+        file = pq.ParquetFile(checkpoint_file(folder, checkpoint))
+        for action in file.read(_CHECKPOINT_COLUMNS).to_pylist():
             state.apply(action)
     for version in later:
         with commit_file(folder, version).open(encoding="utf-8") as lines:

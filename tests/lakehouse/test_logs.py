@@ -128,6 +128,7 @@ def test_a_task_that_is_the_whole_process_logs_json_too(tmp_path: Path) -> None:
         "from lakehouse.errors import NotEnoughData\n"
         "tasks.spark_session = lambda _: nullcontext(None)\n"
         "tasks.record = lambda *_: None\n"
+        "tasks.opened_beside = lambda *_: nullcontext()\n"
         "def body(context):\n"
         "    warnings.warn('odd')\n"
         "    raise NotEnoughData('three bars\\nare too few')\n"
