@@ -33,7 +33,10 @@ def run_task(name: str, arguments: Sequence[str]) -> int:
         given = task.parse(arguments)
         if given is not None:
             subject |= {"run_id": given.run_id, "job": given.job}
-            task.start(given)
+            run = task.start(given)
+            if log_format == "plain":  # as JSON, the figures are in the last line
+                for figure, value in run.figures.items():
+                    click.echo(f"  {figure}: {value}")
     except click.UsageError as error:
         error.show()  # how the task is used, and what is wrong: a trace tells nothing more
         return error.exit_code

@@ -1,21 +1,26 @@
 import fcntl
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 from threading import Event
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from lakehouse import packages, session
+from lakehouse import logs, packages, session
 from lakehouse.errors import EnvironmentProblem
 from lakehouse.interruption import stop_event
 from lakehouse.session import spark_session
 from lakehouse.settings import SparkSettings
+from lakehouse.tasks import Task
 from tests.servers import free_port
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("address", ["sc://127.0.0.1:{port}", "sc://", "sc://127.0.0.1:http"])
@@ -87,7 +92,7 @@ def test_what_a_thread_beside_has_not_begun_is_taken_back_by_ctrl_c(
 def test_spark_submit_says_how_a_task_is_used_without_a_trace(
     arguments: list[str], wrong: str
 ) -> None:
-    script = str(Path(__file__).parents[2] / "deploy" / "launch.py")
+    script = str(ROOT / "deploy" / "launch.py")
     done = subprocess.run(
         [sys.executable, script, *arguments], capture_output=True, text=True, check=False
     )
@@ -96,8 +101,24 @@ def test_spark_submit_says_how_a_task_is_used_without_a_trace(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("log_format", ["plain", "json"])
+def test_a_task_that_is_started_alone_ends_with_its_figures(
+    log_format: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = SimpleNamespace(figures={"files": "3 (0 unchanged)", "missing months": "AUSDT 2025-01"})
+    monkeypatch.setattr(Task, "start", lambda *_: found)
+    monkeypatch.setattr(logs, "configure_logs", lambda _: None)
+    options = ["--conf", str(ROOT / "conf" / "sample.yaml"), "--log-format", log_format]
+    monkeypatch.setattr(sys, "argv", ["launch.py", "ingest_archive", *options])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(ROOT / "deploy" / "launch.py"))
+    assert not end.value.code
+    told = "  files: 3 (0 unchanged)\n  missing months: AUSDT 2025-01\n"
+    assert capsys.readouterr().out == (told if log_format == "plain" else "")
+
+
 def test_spark_submit_is_told_which_tasks_there_are() -> None:
-    script = str(Path(__file__).parents[2] / "deploy" / "launch.py")
+    script = str(ROOT / "deploy" / "launch.py")
     done = subprocess.run([sys.executable, script, "--help"], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("Usage: launch.py TASK --conf FILE")
