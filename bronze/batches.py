@@ -12,14 +12,7 @@ from collections.abc import Iterator, Sequence
 from pyspark.sql import functions as F
 
 from bronze.archive import ArchiveKey, ListedFile
-from bronze.commits import (
-    Loaded,
-    commit_files,
-    lines_of_files,
-    require_tables_of_lines,
-    superseded_days,
-    write_rows,
-)
+from bronze.commits import Loaded, commit_files, lines_of_files, mark_half_done, superseded_days
 from bronze.contracts import KLINES
 from bronze.ledger import Ledger, LedgerRow, content, half_done
 from bronze.lines import MIN_MICROSECONDS, MIN_MILLISECONDS, time_unit_of
@@ -116,14 +109,13 @@ def _mark_new(context: TaskContext, batch: Sequence[ListedFile], ledger: Ledger)
     While it is empty it need not be told: lines that a killed run leaves then are of no file.
     """
     if ledger.entries:
-        require_tables_of_lines(context)
         keys = [file.key for file in batch if file.failure is None]
         unread = {
             key.source_file: _row(context, key, facts_of(download_failed(key, None, "")))
             for key in keys
             if key.source_file not in ledger.entries
         }
-        write_rows(context, {name: half_done(row, None) for name, row in unread.items()})
+        mark_half_done(context, {name: half_done(row, None) for name, row in unread.items()})
 
 
 def _load_whole(

@@ -95,9 +95,7 @@ def commit_files(
         if row["rows"]
     }
     marks = {name: half_done(row, former.get(name)) for name, row in before.items()}
-    if marks:
-        require_tables_of_lines(context)
-    write_rows(context, marks)
+    mark_half_done(context, marks)
     new = dict(changed) | {
         name: {**row, "rows": 0, "rejected_lines": 0} for name, row in superseded.items()
     }
@@ -144,14 +142,16 @@ def _with_former(context: TaskContext, row: LedgerRow, version: int) -> list[Led
     return [*(row["former"] or []), {**told, "replaced_at": context.now, "version": version}]
 
 
-def require_tables_of_lines(context: TaskContext) -> None:
-    """See that the tables of lines take them, before the ledger tells of any.
+def mark_half_done(context: TaskContext, marks: Mapping[str, LedgerRow]) -> None:
+    """Commit the ledger's rows of files whose lines are about to be written, if there are any.
 
     Raises:
-        TableError: One has other columns.
+        TableError: A table of lines has other columns, and would not take them.
     """
-    for contract in (KLINES, REJECTED_LINES):
-        context.lake.create(contract)
+    if marks:
+        for contract in (KLINES, REJECTED_LINES):
+            context.lake.create(contract)
+        write_rows(context, marks)
 
 
 def write_rows(context: TaskContext, rows: Mapping[str, LedgerRow]) -> None:

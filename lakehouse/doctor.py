@@ -18,6 +18,7 @@ from packaging.requirements import Requirement
 
 from lakehouse.checks import Check, checked
 from lakehouse.java import NEEDED, find_java, how_to_get_java
+from lakehouse.places import sqlite_file
 from lakehouse.ports import (
     check_connect_server,
     check_host_name,
@@ -245,8 +246,7 @@ def check_scratch(spark: SparkSettings) -> Check:
 
 def check_mlflow_store(tracking_uri: str) -> Check:
     """Whether MLflow's store can be written; one on a server is not looked at."""
-    database = tracking_uri.removeprefix("sqlite:///")
-    path = Path(database) if database != tracking_uri else _local(tracking_uri)
+    path = sqlite_file(tracking_uri) or _local(tracking_uri)
     if path is None or tracking_uri == "databricks":
         return Check("MLflow store", True, f"{tracking_uri} is not on this machine")
     # SQLite writes its journal beside the database.

@@ -8,6 +8,12 @@ def is_uri(place: str) -> bool:
     return "://" in place
 
 
+def sqlite_file(address: str) -> Path | None:
+    """The database's file of a `sqlite:///` address; None of any other."""
+    path = address.removeprefix("sqlite:///")
+    return Path(path) if path != address else None
+
+
 def absolute(place: str) -> str:
     """A folder's absolute path, or a URI; without a slash at its end."""
     return place.rstrip("/") if is_uri(place) else str(Path(place).absolute())

@@ -12,12 +12,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from lakehouse.errors import QualityError
+from lakehouse.places import sqlite_file
 from lakehouse.runner import JobResult
 from lakehouse.settings import Settings
 
 # Where the output is no terminal, lines may be of any length.
 _VALUE_WIDTH = 100
-_SQLITE = "sqlite:///"
 _STYLES = {"succeeded": "green", "unchanged": "cyan", "failed": "bold red", "skipped": "yellow"}
 
 
@@ -90,7 +90,8 @@ def _next_steps(result: JobResult, settings: Settings, conf: Path) -> list[str]:
     page = Path(settings.report.folder) / "report.html"
     store = settings.mlflow.tracking_uri
     steps = [f"  report        {page}"] if page.exists() else []
-    if not store.startswith(_SQLITE) or Path(store.removeprefix(_SQLITE)).exists():
+    database = sqlite_file(store)
+    if database is None or database.exists():
         steps.append(f"  MLflow UI     {mlflow} ui --backend-store-uri {shlex.quote(store)}")
     steps += [
         f"  time travel   {program} sql {options} {shlex.quote(query)}",
